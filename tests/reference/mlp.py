@@ -62,7 +62,13 @@ def run(task, dtype, optimiser, options):
         loss.backward()
         rule.step()
     losses.append(objective(model(features), target).item())
-    entry = {"task": task, "dtype": str(dtype).removeprefix("torch."), "optimiser": optimiser, "options": options, "losses": losses}
+    entry = {
+        "task": task,
+        "dtype": str(dtype).removeprefix("torch."),
+        "optimiser": optimiser,
+        "options": options,
+        "losses": losses,
+    }
     if dtype == torch.float64:
         entry["final"] = {name: plain(tensor) for name, tensor in model.state_dict().items()}
     return entry
@@ -74,7 +80,9 @@ write(
         "about": "Written by mlp.py; `cargo xtask reference` writes it again.",
         "torch": torch.__version__.split("+")[0],
         "rows": TRAINING,
-        "initial": {task: {name: plain(t) for name, t in initial_weights(outputs).items()} for task, outputs in TASKS.items()},
+        "initial": {
+            task: {name: plain(t) for name, t in initial_weights(outputs).items()} for task, outputs in TASKS.items()
+        },
     },
     runs=[
         run(task, dtype, optimiser, options)

@@ -90,7 +90,8 @@ def unary():
         case("gelu", name, lambda input: F.gelu(input, approximate=approximate), {"input": anywhere},
              {"approximate": approximate})
     for alpha in (1.0, 0.5):
-        case("elu", f"elu_alpha_{alpha}", lambda input: F.elu(input, alpha=alpha), {"input": anywhere}, {"alpha": alpha})
+        case("elu", f"elu_alpha_{alpha}", lambda input: F.elu(input, alpha=alpha), {"input": anywhere},
+             {"alpha": alpha})
     case("selu", "selu", F.selu, {"input": anywhere})
     for slope in (0.01, 0.2):
         case("leaky_relu", f"leaky_relu_{slope}", lambda input: F.leaky_relu(input, slope), {"input": anywhere},
@@ -101,7 +102,8 @@ def unary():
     case("softplus", "softplus_large", F.softplus, {"input": torch.tensor([-800.0, -30.0, 0.0, 30.0, 800.0])},
          {"beta": 1.0, "threshold": 20.0})
     case("sigmoid", "sigmoid_large", torch.sigmoid, {"input": torch.tensor([-800.0, -30.0, 0.0, 30.0, 800.0])})
-    case("prelu", "prelu_per_channel", F.prelu, {"input": values([2, 3, 2], seed=4), "weight": torch.tensor([0.1, 0.25, -0.3])})
+    case("prelu", "prelu_per_channel", F.prelu,
+         {"input": values([2, 3, 2], seed=4), "weight": torch.tensor([0.1, 0.25, -0.3])})
     case("glu", "glu_last", lambda input: F.glu(input, dim=-1), {"input": values([2, 6], seed=5)}, {"dim": -1})
 
     for low, high in ((-0.5, 0.5), (None, 0.25), (-0.25, None)):
@@ -123,7 +125,8 @@ def binary():
             case(op, f"{op}_{label}", lambda input, other: getattr(torch, op)(input, other),
                  {"input": values(left, seed=7), "other": values(right, seed=8, low=0.5, high=2)})
     for op in ("maximum", "minimum"):
-        case(op, f"{op}_broadcast", getattr(torch, op), {"input": values([2, 1, 3], seed=9), "other": values([2, 1], seed=10)})
+        case(op, f"{op}_broadcast", getattr(torch, op),
+             {"input": values([2, 1, 3], seed=9), "other": values([2, 1], seed=10)})
         case(op, f"{op}_ties", getattr(torch, op),
              {"input": torch.tensor([1.0, 2.0, 3.0, -1.0]), "other": torch.tensor([1.0, 3.0, 2.0, -1.0])})
     case("pow", "pow_broadcast", lambda input, exponent: torch.pow(input, exponent),
@@ -146,7 +149,8 @@ def matmul():
     ):
         case("matmul", f"matmul_{label}", lambda input, other: torch.matmul(input, other),
              {"input": values(left, seed=18), "other": values(right, seed=19)})
-    case("linear", "linear", F.linear, {"input": values([2, 3, 4], seed=20), "weight": values([5, 4], seed=21), "bias": values([5], seed=22)})
+    case("linear", "linear", F.linear,
+         {"input": values([2, 3, 4], seed=20), "weight": values([5, 4], seed=21), "bias": values([5], seed=22)})
     case("linear", "linear_no_bias", F.linear, {"input": values([2, 4], seed=20), "weight": values([5, 4], seed=21)})
 
 
@@ -157,9 +161,11 @@ def reductions():
     for op in ("sum", "mean", "amax", "amin", "logsumexp"):
         for dims, keep in (([0], False), ([-1], True), ([1, 2], False)):
             case(op, f"{op}_{'_'.join(map(str, dims))}{'_keep' if keep else ''}",
-                 lambda input: getattr(torch, op)(input, dim=dims, keepdim=keep), {"input": x}, {"dim": dims, "keepdim": keep})
+                 lambda input: getattr(torch, op)(input, dim=dims, keepdim=keep), {"input": x}, {"dim": dims,
+                                                                                                 "keepdim": keep})
     for op in ("sum", "mean"):
-        case(op, f"{op}_all", lambda input: getattr(torch, op)(input), {"input": x}, {"dim": [0, 1, 2], "keepdim": False})
+        case(op, f"{op}_all", lambda input: getattr(torch, op)(input), {"input": x},
+             {"dim": [0, 1, 2], "keepdim": False})
     case("logsumexp", "logsumexp_large", lambda input: torch.logsumexp(input, dim=[1]),
          {"input": torch.tensor([[1000.0, 1000.5], [-1000.0, -999.0]])}, {"dim": [1], "keepdim": False})
     case("amax", "amax_ties_share", lambda input: torch.amax(input, dim=[1]),
@@ -208,13 +214,15 @@ def indexing():
          {"index": ints(1, 4, 4, 0, 2, 1, shape=[2, 3]), "weight": values([5, 3], seed=28)})
     case("one_hot", "one_hot", lambda index: F.one_hot(index, 4), {"index": ints(3, 0, 1)}, {"classes": 4})
     case("masked_fill", "masked_fill", lambda input, mask: input.masked_fill(mask, -7.5),
-         {"input": values([2, 3], seed=29), "mask": torch.tensor([[True, False, True], [False, False, True]])}, {"value": -7.5})
+         {"input": values([2, 3], seed=29), "mask": torch.tensor([[True, False, True], [False, False, True]])},
+         {"value": -7.5})
 
 
 def shapes():
     x = values([2, 3, 4], seed=30)
     for dims in ([0], [1, 2]):
-        case("flip", f"flip_{'_'.join(map(str, dims))}", lambda input: torch.flip(input, dims), {"input": x}, {"dims": dims})
+        case("flip", f"flip_{'_'.join(map(str, dims))}", lambda input: torch.flip(input, dims), {"input": x},
+             {"dims": dims})
     case("roll", "roll", lambda input: torch.roll(input, 1, 2), {"input": x}, {"shift": 1, "dim": 2})
     # F.pad counts dimensions from the last; `pad` holds [before, after] for each dimension from the first.
     case("pad", "pad_constant", lambda input: F.pad(input, [1, 2, 0, 1], value=0.5), {"input": x},
@@ -224,14 +232,21 @@ def shapes():
     case("pad", "pad_replicate", lambda input: F.pad(input, [2, 1], mode="replicate"), {"input": x},
          {"pad": [[0, 0], [0, 0], [2, 1]], "mode": "replicate"})
     case("permute", "permute", lambda input: input.permute(2, 0, 1), {"input": x}, {"dims": [2, 0, 1]})
-    case("expand", "expand", lambda input: input.expand(4, 2, 3), {"input": values([2, 1], seed=31)}, {"shape": [4, 2, 3]})
-    case("repeat", "repeat", lambda input: input.repeat(2, 1, 2), {"input": values([2, 3], seed=31)}, {"repeats": [2, 1, 2]})
-    case("concat", "concat", lambda a, b: torch.cat([a, b], 1), {"a": values([2, 2], seed=32), "b": values([2, 3], seed=33)}, {"dim": 1})
-    case("stack", "stack", lambda a, b: torch.stack([a, b], 1), {"a": values([2, 2], seed=32), "b": values([2, 2], seed=33)}, {"dim": 1})
-    case("unfold", "unfold", lambda input: input.unfold(1, 3, 2), {"input": values([2, 7], seed=34)}, {"dim": 1, "size": 3, "step": 2})
+    case("expand", "expand", lambda input: input.expand(4, 2, 3), {"input": values([2, 1], seed=31)},
+         {"shape": [4, 2, 3]})
+    case("repeat", "repeat", lambda input: input.repeat(2, 1, 2), {"input": values([2, 3], seed=31)},
+         {"repeats": [2, 1, 2]})
+    case("concat", "concat", lambda a, b: torch.cat([a, b], 1),
+         {"a": values([2, 2], seed=32), "b": values([2, 3], seed=33)}, {"dim": 1})
+    case("stack", "stack", lambda a, b: torch.stack([a, b], 1),
+         {"a": values([2, 2], seed=32), "b": values([2, 2], seed=33)}, {"dim": 1})
+    case("unfold", "unfold", lambda input: input.unfold(1, 3, 2), {"input": values([2, 7], seed=34)},
+         {"dim": 1, "size": 3, "step": 2})
     for diagonal in (0, -1):
-        case("tril", f"tril_{diagonal}", lambda input: torch.tril(input, diagonal), {"input": x}, {"diagonal": diagonal})
-        case("triu", f"triu_{-diagonal}", lambda input: torch.triu(input, -diagonal), {"input": x}, {"diagonal": -diagonal})
+        case("tril", f"tril_{diagonal}", lambda input: torch.tril(input, diagonal), {"input": x},
+             {"diagonal": diagonal})
+        case("triu", f"triu_{-diagonal}", lambda input: torch.triu(input, -diagonal), {"input": x},
+             {"diagonal": -diagonal})
 
     def sort(input):
         found, where = torch.sort(input, dim=-1)
@@ -267,7 +282,8 @@ def normalising():
     case("rms_norm", "rms_norm_plain", lambda input: F.rms_norm(input, [4], eps=1e-3), {"input": x},
          {"normalized_shape": [4], "eps": 1e-3})
     case("group_norm", "group_norm", lambda input, weight, bias: F.group_norm(input, 2, weight, bias, 1e-5),
-         {"input": values([2, 4, 3], seed=38), "weight": values([4], seed=36, low=0.5, high=1.5), "bias": values([4], seed=37)},
+         {"input": values([2, 4, 3], seed=38), "weight": values([4], seed=36, low=0.5, high=1.5),
+          "bias": values([4], seed=37)},
          {"groups": 2, "eps": 1e-5})
 
     for label, shape in (("2d", [4, 3]), ("3d", [2, 3, 4]), ("4d", [2, 3, 2, 2])):
@@ -292,7 +308,8 @@ def attention():
     plain_attention = lambda query, key, value: F.scaled_dot_product_attention(query, key, value)
     case(op, "attention", plain_attention, qkv(3, 3), {"causal": False, "scale": 0.5})
     case(op, "attention_lengths_differ", plain_attention, qkv(2, 3, value_size=3), {"causal": False, "scale": 0.5})
-    case(op, "attention_causal", lambda query, key, value: F.scaled_dot_product_attention(query, key, value, is_causal=True),
+    case(op, "attention_causal", lambda query, key,
+         value: F.scaled_dot_product_attention(query, key, value, is_causal=True),
          qkv(3, 3), {"causal": True, "scale": 0.5})
     case(op, "attention_scale", lambda query, key, value: F.scaled_dot_product_attention(query, key, value, scale=0.3),
          qkv(3, 3), {"causal": False, "scale": 0.3})
@@ -343,7 +360,8 @@ def losses():
         weight = torch.tensor([0.5, 1.0, 2.0, 1.5])
         for smoothing in (0.0, 0.1):
             case("cross_entropy", f"cross_entropy_class_weights_{smoothing}_{reduction}",
-                 lambda input, target, weight: F.cross_entropy(input, target, weight, reduction=reduction, label_smoothing=smoothing),
+                 lambda input, target, weight: F.cross_entropy(input, target, weight, reduction=reduction,
+                                                               label_smoothing=smoothing),
                  {"input": input, "target": classes, "weight": weight}, {**attrs, "label_smoothing": smoothing},
                  undifferentiated=("weight",))
         case("cross_entropy", f"cross_entropy_ignore_index_{reduction}",
@@ -356,12 +374,14 @@ def losses():
     case("cross_entropy", "cross_entropy_positions", lambda input, target: F.cross_entropy(input, target),
          {"input": values([2, 3, 2], seed=51), "target": ints(2, 0, 1, 1, shape=[2, 2])},
          {"reduction": "mean", "label_smoothing": 0.0})
-    case("bce_with_logits", "bce_with_logits_large", lambda input, target: F.binary_cross_entropy_with_logits(input, target),
+    case("bce_with_logits", "bce_with_logits_large", lambda input,
+         target: F.binary_cross_entropy_with_logits(input, target),
          {"input": torch.tensor([-800.0, -30.0, 30.0, 800.0]), "target": torch.tensor([1.0, 0.0, 1.0, 0.0])},
          {"reduction": "mean"}, undifferentiated=("target",))
     case("bce_with_logits", "bce_with_logits_pos_weight",
          lambda input, target, pos_weight: F.binary_cross_entropy_with_logits(input, target, pos_weight=pos_weight),
-         {"input": input, "target": values([3, 4], seed=50, low=0, high=1), "pos_weight": torch.tensor([0.5, 1.0, 2.0, 3.0])},
+         {"input": input, "target": values([3, 4], seed=50, low=0, high=1),
+          "pos_weight": torch.tensor([0.5, 1.0, 2.0, 3.0])},
          {"reduction": "mean"}, undifferentiated=("target", "pos_weight"))
     case("cosine_similarity", "cosine_similarity", lambda input, target: F.cosine_similarity(input, target, dim=1),
          {"input": input, "target": target}, {"dim": 1, "eps": 1e-8})
@@ -378,17 +398,20 @@ def convolutions():
     for label, options, out_channels, in_channels, groups in variants:
         attrs = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **options}
         case("conv1d", f"conv1d{label}", lambda input, weight, bias: F.conv1d(input, weight, bias, **options),
-             {"input": values([2, in_channels, 7], seed=52), "weight": values([out_channels, in_channels // groups, 3], seed=53),
+             {"input": values([2, in_channels, 7], seed=52),
+              "weight": values([out_channels, in_channels // groups, 3], seed=53),
               "bias": values([out_channels], seed=54)}, attrs)
         case("conv2d", f"conv2d{label}", lambda input, weight, bias: F.conv2d(input, weight, bias, **options),
-             {"input": values([1, in_channels, 5, 6], seed=55), "weight": values([out_channels, in_channels // groups, 3, 2], seed=56),
+             {"input": values([1, in_channels, 5, 6], seed=55),
+              "weight": values([out_channels, in_channels // groups, 3, 2], seed=56),
               "bias": values([out_channels], seed=57)}, attrs)
     case("conv1d", "conv1d_no_bias", lambda input, weight: F.conv1d(input, weight),
          {"input": values([2, 2, 5], seed=52), "weight": values([3, 2, 2], seed=53)},
          {"stride": 1, "padding": 0, "dilation": 1, "groups": 1})
     for label, options, in_channels, out_per_group, groups in (
         ("", {}, 3, 2, 1), ("_stride", {"stride": 2}, 3, 2, 1), ("_padding", {"stride": 2, "padding": 1}, 3, 2, 1),
-        ("_output_padding", {"stride": 2, "padding": 1, "output_padding": 1}, 3, 2, 1), ("_dilation", {"dilation": 2}, 3, 2, 1),
+        ("_output_padding", {"stride": 2, "padding": 1, "output_padding": 1}, 3, 2, 1), ("_dilation", {"dilation": 2},
+                                                                                         3, 2, 1),
         ("_groups", {"groups": 2, "stride": 2}, 4, 1, 2),
     ):
         attrs = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, **options}
@@ -396,8 +419,10 @@ def convolutions():
              lambda input, weight, bias: F.conv_transpose1d(input, weight, bias, **options),
              {"input": values([2, in_channels, 4], seed=58), "weight": values([in_channels, out_per_group, 3], seed=59),
               "bias": values([out_per_group * groups], seed=60)}, attrs)
-    case("conv_transpose2d", "conv_transpose2d", lambda input, weight, bias: F.conv_transpose2d(input, weight, bias, stride=2, padding=1),
-         {"input": values([1, 2, 3, 3], seed=61), "weight": values([2, 3, 3, 3], seed=62), "bias": values([3], seed=63)},
+    case("conv_transpose2d", "conv_transpose2d", lambda input, weight,
+         bias: F.conv_transpose2d(input, weight, bias, stride=2, padding=1),
+         {"input": values([1, 2, 3, 3], seed=61), "weight": values([2, 3, 3, 3], seed=62),
+          "bias": values([3], seed=63)},
          {"stride": 2, "padding": 1, "output_padding": 0, "dilation": 1, "groups": 1})
 
 
@@ -405,8 +430,10 @@ def pooling():
     x1, x2 = values([2, 3, 7], seed=64), values([2, 2, 5, 6], seed=65)
     for label, kernel, stride, padding in (("", 2, 2, 0), ("_overlap", 3, 1, 0), ("_padding", 3, 2, 1)):
         attrs = {"kernel": kernel, "stride": stride, "padding": padding}
-        case("max_pool1d", f"max_pool1d{label}", lambda input: F.max_pool1d(input, kernel, stride, padding), {"input": x1}, attrs)
-        case("max_pool2d", f"max_pool2d{label}", lambda input: F.max_pool2d(input, kernel, stride, padding), {"input": x2}, attrs)
+        case("max_pool1d", f"max_pool1d{label}", lambda input: F.max_pool1d(input, kernel, stride, padding),
+             {"input": x1}, attrs)
+        case("max_pool2d", f"max_pool2d{label}", lambda input: F.max_pool2d(input, kernel, stride, padding),
+             {"input": x2}, attrs)
         for counted in (True, False) if padding else (True,):
             suffix = label if counted else f"{label}_not_counted"
             also = {**attrs, "count_include_pad": counted}
@@ -414,9 +441,11 @@ def pooling():
                  lambda input: F.avg_pool1d(input, kernel, stride, padding, False, counted), {"input": x1}, also)
             case("avg_pool2d", f"avg_pool2d{suffix}",
                  lambda input: F.avg_pool2d(input, kernel, stride, padding, False, counted), {"input": x2}, also)
-    case("max_pool1d", "max_pool1d_ties", lambda input: F.max_pool1d(input, 2, 2), {"input": torch.tensor([[[1.0, 1.0, 2.0, 2.0]]])},
+    case("max_pool1d", "max_pool1d_ties", lambda input: F.max_pool1d(input, 2, 2),
+         {"input": torch.tensor([[[1.0, 1.0, 2.0, 2.0]]])},
          {"kernel": 2, "stride": 2, "padding": 0})
-    case("adaptive_avg_pool1d", "adaptive_avg_pool1d", lambda input: F.adaptive_avg_pool1d(input, 3), {"input": x1}, {"output_size": 3})
+    case("adaptive_avg_pool1d", "adaptive_avg_pool1d", lambda input: F.adaptive_avg_pool1d(input, 3), {"input": x1},
+         {"output_size": 3})
     case("upsample_nearest1d", "upsample_nearest1d", lambda input: F.interpolate(input, scale_factor=2, mode="nearest"),
          {"input": values([1, 2, 3], seed=66)}, {"factor": 2})
     case("upsample_nearest2d", "upsample_nearest2d", lambda input: F.interpolate(input, scale_factor=2, mode="nearest"),
@@ -447,7 +476,8 @@ def recurrent():
                 def layer(input, h0, weight_ih, weight_hh, c0=None, bias_ih=None, bias_hh=None):
                     weights = [weight_ih, weight_hh] + ([bias_ih, bias_hh] if bias else [])
                     if op == "lstm":
-                        y, h, c = torch.lstm(input, (h0[None], c0[None]), weights, bias, 1, 0.0, True, False, batch_first)
+                        y, h, c = torch.lstm(input, (h0[None], c0[None]), weights, bias, 1, 0.0, True, False,
+                                             batch_first)
                         return {"y": y, "h": h[0], "c": c[0]}
                     y, h = torch.gru(input, h0[None], weights, bias, 1, 0.0, True, False, batch_first)
                     return {"y": y, "h": h[0]}
@@ -459,7 +489,8 @@ def recurrent():
     for op, gates in (("lstm_cell", 4), ("gru_cell", 3)):
         tensors = {
             "input": values([batch, inputs], seed=74), "h": values([batch, hidden], seed=75),
-            "weight_ih": values([gates * hidden, inputs], seed=70), "weight_hh": values([gates * hidden, hidden], seed=71),
+            "weight_ih": values([gates * hidden, inputs], seed=70), "weight_hh": values([gates * hidden, hidden],
+                                                                                        seed=71),
             "bias_ih": values([gates * hidden], seed=72), "bias_hh": values([gates * hidden], seed=73),
         }
         if op == "lstm_cell":
@@ -487,7 +518,8 @@ def linalg():
     case("lstsq", "lstsq", lambda A, B: torch.linalg.lstsq(A, B).solution, {"A": tall, "B": values([5, 2], seed=80)},
          undifferentiated=("A", "B"))
     case("singular_values", "singular_values", lambda A: torch.linalg.svdvals(A), {"A": tall}, undifferentiated=("A",))
-    case("symmetric_eigenvalues", "symmetric_eigenvalues", lambda A: torch.linalg.eigvalsh(A), {"A": spd}, undifferentiated=("A",))
+    case("symmetric_eigenvalues", "symmetric_eigenvalues", lambda A: torch.linalg.eigvalsh(A), {"A": spd},
+         undifferentiated=("A",))
 
 
 # ------------------------------------------------------------------------------------------------------ optimisers
@@ -546,6 +578,7 @@ if __name__ == "__main__":
         group()
     write(
         "ops.json",
-        {"about": "Written by ops.py; `cargo xtask reference` writes it again.", "torch": torch.__version__.split("+")[0]},
+        {"about": "Written by ops.py; `cargo xtask reference` writes it again.",
+         "torch": torch.__version__.split("+")[0]},
         cases=cases, optimisers=optimisers(), clipping=clipping(),
     )

@@ -1,0 +1,156 @@
+//! `trainyard run`: data, plugin, training, evaluation, model.
+
+use crate::args::RunOptions;
+use crate::artifact::{self, About, PluginIdentity};
+use crate::failure::{Failure, Result};
+use crate::output::{self, Display};
+use crate::{data, library, stop};
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use trainyard_sandbox::{Control, Description, Event, Job, Limits, Runner, contract_version};
+
+pub fn run(options: &RunOptions) -> Result<()> {
+    let start = Instant::now();
+    let limits = Limits {
+        tensor_memory: options.limits.memory << 20,
+        wall_time: Duration::from_secs(options.limits.timeout),
+        ..Limits::default()
+    };
+    let (plugin, content) = library::load(&options.plugin)?;
+    let description = plugin.describe(&limits)?;
+    // What was typed wrong is said before anything large is read.
+    let parameters = parameters(&options.parameters, &description)?;
+    let checkpoint = match (&options.out, options.resume) {
+        (Some(folder), true) => Some(artifact::read_checkpoint(folder)?),
+        _ => None,
+    };
+    let dataset = data::prepare(&options.data, &description)?;
+    let out = options.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}-model", description.name)));
+
+    let display = Display::new(options.json);
+    if options.json {
+        output::print_json(&json!({
+            "event": "start",
+            "plugin": {"name": description.name, "version": description.version, "digest": plugin.digest()},
+            "parameters": parameters,
+            "seed": options.seed,
+            "data": dataset.summary(),
+        }));
+    } else {
+        display.say(&dataset.summary().to_string());
+        display.say(&format!("training {} {} with {}", description.name, description.version, spelled(&parameters)));
+    }
+    for warning in dataset.warnings() {
+        display.warn(&warning.to_string());
+    }
+
+    let control = Control::new();
+    stop::on_interrupt(control.clone());
+    let display = Arc::new(Mutex::new(display));
+    let (shown, folder) = (display.clone(), out.clone());
+    let on_event = move |event: Event| {
+        let mut display = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Event::Checkpoint(checkpoint) = &event
+            && let Err(failure) = artifact::write_checkpoint(&folder, checkpoint)
+        {
+            display.warn(&format!("the checkpoint could not be stored: {failure}"));
+        }
+        display.event(&event);
+    };
+    let job = Job {
+        parameters: parameters.clone(),
+        seed: options.seed,
+        dataset: Some(dataset.clone()),
+        device: options.limits.device,
+        limits,
+        control,
+    };
+    let mut runner = Runner::new(&plugin, job, on_event)?;
+    if let Some(bytes) = checkpoint {
+        runner.resume_from(artifact::decode_checkpoint(&bytes, runner.session())?);
+    }
+    let outcome = runner.train().and_then(|model| {
+        let metrics = runner.evaluate(&model)?;
+        Ok((model, metrics.into_iter().map(|m| (m.name, m.value)).collect::<Vec<_>>()))
+    });
+    display.lock().unwrap_or_else(PoisonError::into_inner).finish();
+    let (model, metrics) = outcome?;
+
+    let about = About {
+        format: 1,
+        host_version: env!("CARGO_PKG_VERSION").to_owned(),
+        contract_version: contract_version(),
+        plugin: PluginIdentity { name: description.name.clone(), version: description.version.clone(), digest: plugin.digest().to_owned() },
+        parameters,
+        seed: options.seed,
+        data: dataset.fingerprint().to_owned(),
+        schema: dataset.schema(),
+        preprocessing: dataset.preprocessing().clone(),
+        metrics: metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect(),
+        note: serde_json::from_str(&model.note).unwrap_or_else(|_| Value::String(model.note.clone())),
+    };
+    artifact::write(&out, &about, &model, &content)?;
+    artifact::remove_checkpoint(&out);
+
+    let seconds = start.elapsed();
+    if options.json {
+        output::print_json(&json!({
+            "event": "result",
+            "metrics": output::metrics_json(&metrics),
+            "artifact": out,
+            "seconds": seconds.as_secs_f64(),
+            "tensor_memory_peak": runner.session().peak_bytes(),
+        }));
+    } else {
+        println!("{}", table(&description, &metrics));
+        println!(
+            "{} in {}, tensors took at most {}",
+            description.name,
+            output::duration(seconds),
+            trainyard_kernels::bytes(runner.session().peak_bytes())
+        );
+        println!("model: {}   use it: trainyard predict {} --data FILE", out.display(), out.display());
+    }
+    Ok(())
+}
+
+/// The typed parameters, read by the plugin's schema, with its defaults.
+fn parameters(typed: &[String], description: &Description) -> Result<Value> {
+    let schema = &description.parameters;
+    let mut given = Map::new();
+    for pair in typed {
+        let Some((name, text)) = pair.split_once('=') else {
+            return Err(Failure::Usage(format!("--param {pair}: write it as name=value")));
+        };
+        let value = schema.parse_value(name.trim(), text.trim()).map_err(|problem| Failure::Parameter(problem.to_string()))?;
+        if given.insert(name.trim().to_owned(), value).is_some() {
+            return Err(Failure::Parameter(format!("parameter `{}` is given twice", name.trim())));
+        }
+    }
+    schema.complete(&Value::Object(given)).map_err(|problems| {
+        Failure::Parameter(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    })
+}
+
+fn spelled(parameters: &Value) -> String {
+    let pairs = parameters.as_object().into_iter().flatten();
+    let text: Vec<String> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
+    if text.is_empty() { "no parameters".into() } else { text.join(" ") }
+}
+
+fn table(description: &Description, metrics: &[(String, f64)]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(["test metric", "value", ""]);
+    for (name, value) in metrics {
+        let about = description.metrics.iter().find(|m| m.name == *name);
+        let about = about.map(|m| format!("{}{}", m.summary, if m.maximize { " (larger is better)" } else { "" }));
+        table.add_row([name.clone(), output::number(*value), about.unwrap_or_default()]);
+    }
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

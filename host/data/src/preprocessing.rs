@@ -1,0 +1,72 @@
+//! What was learned from the training rows: stored with a model, and applied again to what it predicts for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DataError, Duplicates, Missing, ReadOptions, Scaling, Step, Task, Window, matrix::unscale};
+
+/// The state that turns a new file into the numbers a model was trained on. Survives JSON to the last bit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// What was learned.
+    pub task: Task,
+    /// The time column, where the order of rows depends on it.
+    pub time: Option<String>,
+    /// What it was learned from, in the order of the model's inputs.
+    pub features: Vec<FittedColumn>,
+    /// What is predicted, in the order of the model's outputs.
+    pub targets: Vec<FittedColumn>,
+    /// The labels of a classification, in the order of their indices.
+    pub classes: Vec<String>,
+    /// What happens to missing values; never `auto`.
+    pub missing: Missing,
+    /// How columns were scaled.
+    pub scaling: Scaling,
+    /// Sizes of a forecast's window.
+    pub window: Option<Window>,
+    /// The usual distance between rows.
+    pub step: Option<Step>,
+    /// Whether rows are sorted by time.
+    pub sort: bool,
+    /// What happens to repeated times.
+    pub duplicates: Duplicates,
+}
+
+/// A column's name and what its training rows said about it. Scaled values are `(value - center) / scale`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FittedColumn {
+    /// The name in the file.
+    pub name: String,
+    /// What is subtracted.
+    pub center: f64,
+    /// What it is divided by; never 0.
+    pub scale: f64,
+    /// The mean, in the column's own units.
+    pub mean: f64,
+}
+
+impl FittedColumn {
+    /// Whether two columns hold the same numbers, so that one serves for both.
+    pub(crate) fn same_numbers(&self, other: &Self) -> bool {
+        (&self.name, self.center, self.scale) == (&other.name, other.center, other.scale)
+    }
+}
+
+impl Preprocessing {
+    /// What to read of a file to predict for: the features, and the time column if one is needed.
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            time: self.time.clone(),
+            columns: Some(self.features.iter().map(|column| column.name.clone()).collect()),
+        }
+    }
+
+    /// Brings scaled targets back to their own units in place. The last dimension of `values` is the targets.
+    pub fn unscale_targets(&self, values: &mut [f64]) -> Result<(), DataError> {
+        let scales: Vec<(f64, f64)> = self
+            .targets
+            .iter()
+            .map(|column| (column.center, column.scale))
+            .collect();
+        unscale(values, &scales)
+    }
+}

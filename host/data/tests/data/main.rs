@@ -1,0 +1,11 @@
+//! What a person sees of this crate: files in, batches or one-line errors out.
+#![allow(clippy::unwrap_used)]
+
+mod bad_data;
+mod batches;
+mod files;
+mod forecasting;
+mod predicting;
+mod reading;
+mod scaling;
+mod tabular;

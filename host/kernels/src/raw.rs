@@ -1,0 +1,502 @@
+//! Tensors without derivatives: candle's, with their bytes booked. The derivatives of every operation are written in these
+//! too, so that nothing that a backward pass makes escapes the budget.
+
+use crate::dtype::DType;
+use crate::error::{Error, OpError, Result};
+use crate::session::{Block, Session};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Storage, StorageRef, Tensor as Candle, WithDType};
+use smallvec::SmallVec;
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A candle tensor and the booking of its storage.
+#[derive(Clone)]
+pub(crate) struct Raw {
+    t: Candle,
+    block: Arc<Block>,
+}
+
+/// The shape of an intermediate result: rarely more than four dimensions.
+pub(crate) type Shape = SmallVec<[usize; 6]>;
+
+impl Raw {
+    // Making
+
+    /// Books the bytes of a result, then computes it. `compute` must give a tensor with a storage of its own.
+    pub(crate) fn make(
+        op: &'static str,
+        session: &Session,
+        shape: &[usize],
+        dtype: DType,
+        compute: impl FnOnce() -> candle_core::Result<Candle>,
+    ) -> Result<Raw> {
+        let block = session.reserve(op, shape, dtype)?;
+        let t = compute().map_err(|e| refused(op, &e, &[]))?;
+        debug_assert_eq!(t.dims(), shape, "{op} booked another shape than it made");
+        debug_assert_eq!(t.dtype(), dtype.candle(), "{op} booked another type than it made");
+        Ok(Raw {
+            t,
+            block: Arc::new(block),
+        })
+    }
+
+    /// From values in row-major order; `values.len()` must be the product of `shape`.
+    pub(crate) fn from_vec<T: WithDType>(
+        op: &'static str,
+        session: &Session,
+        values: Vec<T>,
+        shape: &[usize],
+    ) -> Result<Raw> {
+        Raw::make(op, session, shape, DType::from_candle(T::DTYPE), || {
+            Candle::from_vec(values, shape, session.candle())
+        })
+    }
+
+    /// Books the bytes of a result of `shape`, then lets `fill` write it, starting from zeros.
+    pub(crate) fn build<T: WithDType>(
+        op: &'static str,
+        session: &Session,
+        shape: &[usize],
+        fill: impl FnOnce(&mut [T]) -> Result<()>,
+    ) -> Result<Raw> {
+        let mut draft = Draft::new(op, session, shape)?;
+        fill(&mut draft)?;
+        draft.finish()
+    }
+
+    pub(crate) fn full(op: &'static str, session: &Session, shape: &[usize], value: f64, dtype: DType) -> Result<Raw> {
+        Raw::make(op, session, shape, dtype, || {
+            if value == 0.0 {
+                return Candle::zeros(shape, dtype.candle(), session.candle());
+            }
+            let device = session.candle();
+            let one = match dtype {
+                DType::F64 => Candle::new(value, device)?,
+                DType::I64 => Candle::new(value as i64, device)?,
+                DType::U8 => Candle::new(value as u8, device)?,
+                DType::U32 => Candle::new(value as u32, device)?,
+                _ => Candle::new(value as f32, device)?.to_dtype(dtype.candle())?,
+            };
+            one.broadcast_as(shape)?.force_contiguous()
+        })
+    }
+
+    // What it is
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.block.session
+    }
+
+    pub(crate) fn shape(&self) -> &[usize] {
+        self.t.dims()
+    }
+
+    pub(crate) fn dtype(&self) -> DType {
+        DType::from_candle(self.t.dtype())
+    }
+
+    pub(crate) fn rank(&self) -> usize {
+        self.t.rank()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.t.elem_count()
+    }
+
+    pub(crate) fn candle(&self) -> &Candle {
+        &self.t
+    }
+
+    pub(crate) fn is_contiguous(&self) -> bool {
+        self.t.is_contiguous()
+    }
+
+    /// Whether nothing else looks into its storage: then it may be changed in place.
+    pub(crate) fn is_unique(&self) -> bool {
+        Arc::strong_count(&self.block) == 1
+    }
+
+    pub(crate) fn version(&self) -> u32 {
+        self.block.version.load(Relaxed)
+    }
+
+    // Views: no new storage
+
+    /// Another look into the same storage. `look` must not copy.
+    pub(crate) fn view(
+        &self,
+        op: &'static str,
+        look: impl FnOnce(&Candle) -> candle_core::Result<Candle>,
+    ) -> Result<Raw> {
+        let t = look(&self.t).map_err(|e| refused(op, &e, &[self]))?;
+        Ok(Raw {
+            t,
+            block: self.block.clone(),
+        })
+    }
+
+    pub(crate) fn broadcast_to(&self, op: &'static str, shape: &[usize]) -> Result<Raw> {
+        if self.shape() == shape {
+            return Ok(self.clone());
+        }
+        self.view(op, |t| t.broadcast_as(shape))
+    }
+
+    pub(crate) fn transpose(&self, op: &'static str, first: usize, second: usize) -> Result<Raw> {
+        self.view(op, |t| t.transpose(first, second))
+    }
+
+    // Copies where needed
+
+    pub(crate) fn contiguous(&self, op: &'static str) -> Result<Raw> {
+        if self.t.is_contiguous() {
+            return Ok(self.clone());
+        }
+        self.copy(op)
+    }
+
+    /// A contiguous copy with a storage of its own.
+    pub(crate) fn copy(&self, op: &'static str) -> Result<Raw> {
+        Raw::make(op, self.session(), self.shape(), self.dtype(), || {
+            self.t.force_contiguous()
+        })
+    }
+
+    /// A view where possible. The number of elements must agree.
+    pub(crate) fn reshape(&self, op: &'static str, shape: &[usize]) -> Result<Raw> {
+        if self.shape() == shape {
+            return Ok(self.clone());
+        }
+        let contiguous = self.contiguous(op)?;
+        contiguous.view(op, |t| t.reshape(shape))
+    }
+
+    pub(crate) fn cast(&self, op: &'static str, dtype: DType) -> Result<Raw> {
+        if self.dtype() == dtype {
+            return Ok(self.clone());
+        }
+        Raw::make(op, self.session(), self.shape(), dtype, || {
+            self.t.to_dtype(dtype.candle())
+        })
+    }
+
+    // Elements
+
+    /// The elements of a contiguous tensor, on the processor, in row-major order.
+    ///
+    /// On another device this copies them over first: correct everywhere, and slow until that device has a kernel of its own.
+    pub(crate) fn elements<T: WithDType>(&self, op: &'static str) -> Result<Elements<T>> {
+        let raw = self.contiguous(op)?;
+        if raw.session().is_cpu() {
+            return Elements::new(op, raw.t, self.count());
+        }
+        let t = raw
+            .t
+            .to_device(&candle_core::Device::Cpu)
+            .map_err(|e| refused(op, &e, &[self]))?;
+        Elements::new(op, t, self.count())
+    }
+
+    /// The elements from the first on, to be read with the tensor's own strides; on the processor alone.
+    pub(crate) fn strided<T: WithDType>(&self, op: &'static str) -> Result<Elements<T>> {
+        let (sizes, strides) = (self.t.dims(), self.t.stride());
+        let last: usize = sizes.iter().zip(strides).map(|(&n, &s)| n.saturating_sub(1) * s).sum();
+        Elements::new(op, self.t.clone(), if self.count() == 0 { 0 } else { last + 1 })
+    }
+
+    /// The single element, as `f64`.
+    pub(crate) fn item(&self, op: &'static str) -> Result<f64> {
+        let read = |t: &Candle| t.flatten_all()?.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>();
+        let values = read(&self.t).map_err(|e| refused(op, &e, &[self]))?;
+        Ok(values[0])
+    }
+
+    /// All elements in row-major order, cast to `T`.
+    pub(crate) fn to_vec<T: WithDType>(&self, op: &'static str) -> Result<Vec<T>> {
+        let read = |t: &Candle| t.flatten_all()?.to_dtype(T::DTYPE)?.to_vec1::<T>();
+        read(&self.t).map_err(|e| refused(op, &e, &[self]))
+    }
+
+    // Changes in place
+
+    /// Lets `change` write the elements of a contiguous tensor, and counts the change.
+    pub(crate) fn write<T: WithDType>(
+        &self,
+        op: &'static str,
+        change: impl FnOnce(&mut [T]) -> Result<()>,
+    ) -> Result<()> {
+        if self.session().is_cpu() {
+            let task = InPlace {
+                op,
+                change: RefCell::new(Some(change)),
+                outcome: RefCell::new(Ok(())),
+                element: std::marker::PhantomData,
+            };
+            self.t.inplace_op1(&task).map_err(|e| refused(op, &e, &[self]))?;
+            self.block.version.fetch_add(1, Relaxed);
+            return task.outcome.into_inner();
+        }
+        let mut values = self.to_vec::<T>(op)?;
+        change(&mut values)?;
+        self.overwrite(op, &Raw::from_vec(op, self.session(), values, self.shape())?)
+    }
+
+    /// Overwrites all elements with those of `source`, of the same shape and type, and counts the change.
+    pub(crate) fn overwrite(&self, op: &'static str, source: &Raw) -> Result<()> {
+        let source = source.contiguous(op)?;
+        if self.rank() == 0 {
+            let (target, source) = (self.view(op, |t| t.reshape(1))?, source.reshape(op, &[1])?);
+            target
+                .t
+                .slice_set(&source.t, 0, 0)
+                .map_err(|e| refused(op, &e, &[self]))?;
+        } else if self.count() > 0 {
+            self.t
+                .slice_set(&source.t, 0, 0)
+                .map_err(|e| refused(op, &e, &[self]))?;
+        }
+        self.block.version.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Keeps the tensor for a backward pass, which must find it unchanged.
+    pub(crate) fn save(&self) -> Saved {
+        Saved {
+            raw: self.clone(),
+            version: self.version(),
+        }
+    }
+}
+
+/// A result in the making: its bytes are booked, its elements are zeros until someone writes them.
+pub(crate) struct Draft<T> {
+    op: &'static str,
+    block: Block,
+    shape: Shape,
+    values: Vec<T>,
+}
+
+impl<T: WithDType> Draft<T> {
+    pub(crate) fn new(op: &'static str, session: &Session, shape: &[usize]) -> Result<Self> {
+        let block = session.reserve(op, shape, DType::from_candle(T::DTYPE))?;
+        Ok(Draft {
+            op,
+            block,
+            shape: shape.into(),
+            values: vec![T::zero(); shape.iter().product()],
+        })
+    }
+
+    pub(crate) fn finish(self) -> Result<Raw> {
+        let device = self.block.session.candle().clone();
+        let t = Candle::from_vec(self.values, &self.shape[..], &device).map_err(|e| refused(self.op, &e, &[]))?;
+        Ok(Raw {
+            t,
+            block: Arc::new(self.block),
+        })
+    }
+}
+
+impl<T> Deref for Draft<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.values
+    }
+}
+
+impl<T> DerefMut for Draft<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.values
+    }
+}
+
+/// The elements of a tensor, readable as a slice.
+pub(crate) struct Elements<T> {
+    _guard: StorageRef<'static>,
+    slice: *const [T],
+    _keep: Candle,
+}
+
+impl<T: WithDType> Elements<T> {
+    /// `count` elements of `t`'s storage from its first on.
+    fn new(op: &'static str, t: Candle, count: usize) -> Result<Self> {
+        let start = t.layout().start_offset();
+        // SAFETY: the guard borrows the lock, which lies on the heap behind `t`'s reference counts and so outlives any move of
+        // `t`; both go into `Elements`, whose fields drop in order: the guard first.
+        let guard: StorageRef<'static> = unsafe { std::mem::transmute(t.storage_and_layout().0) };
+        let slice: *const [T] = match &*guard {
+            Storage::Cpu(storage) => {
+                let all = T::cpu_storage_as_slice(storage).map_err(|e| refused(op, &e, &[]))?;
+                &all[start..start + count]
+            }
+            _ => {
+                let error = op_error(
+                    op,
+                    "this operation reads its operands on the processor; they are on another device",
+                    &[],
+                );
+                return Err(Error::InvalidArgument(error));
+            }
+        };
+        Ok(Elements {
+            _guard: guard,
+            slice,
+            _keep: t,
+        })
+    }
+}
+
+impl<T> Deref for Elements<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: it points into the storage that `_guard` holds locked for reading and `_keep` keeps alive.
+        unsafe { &*self.slice }
+    }
+}
+
+struct InPlace<F, T> {
+    op: &'static str,
+    change: RefCell<Option<F>>,
+    outcome: RefCell<Result<()>>,
+    element: std::marker::PhantomData<T>,
+}
+
+impl<T: WithDType, F: FnOnce(&mut [T]) -> Result<()>> InplaceOp1 for InPlace<F, T> {
+    fn name(&self) -> &'static str {
+        self.op
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            candle_core::bail!("only a contiguous tensor can be changed in place")
+        };
+        let slice = elements_mut::<T>(storage)?;
+        if let Some(change) = self.change.borrow_mut().take() {
+            *self.outcome.borrow_mut() = change(&mut slice[start..end]);
+        }
+        Ok(())
+    }
+}
+
+fn elements_mut<T: WithDType>(storage: &mut CpuStorage) -> candle_core::Result<&mut [T]> {
+    use std::any::Any;
+    let any: &mut dyn Any = match storage {
+        CpuStorage::U8(v) => v,
+        CpuStorage::U32(v) => v,
+        CpuStorage::I64(v) => v,
+        CpuStorage::BF16(v) => v,
+        CpuStorage::F16(v) => v,
+        CpuStorage::F32(v) => v,
+        CpuStorage::F64(v) => v,
+        _ => candle_core::bail!("an element type that no tensor here has"),
+    };
+    match any.downcast_mut::<Vec<T>>() {
+        Some(v) => Ok(v),
+        None => candle_core::bail!("the elements are not {:?}", T::DTYPE),
+    }
+}
+
+/// A tensor kept for a backward pass.
+pub(crate) struct Saved {
+    raw: Raw,
+    version: u32,
+}
+
+impl Saved {
+    /// The tensor, if nobody changed it since.
+    pub(crate) fn get(&self) -> Result<&Raw> {
+        if self.raw.version() == self.version {
+            return Ok(&self.raw);
+        }
+        Err(Error::InvalidArgument(OpError {
+            operation: "autograd.backward".into(),
+            message: "a tensor that the loss was computed from was changed in place since (by an optimiser's step or `assign`); compute the loss anew".into(),
+            shapes: vec![self.raw.shape().to_vec()],
+            dtypes: vec![self.raw.dtype()],
+        }))
+    }
+}
+
+/// What an operation says about operands that do not fit.
+pub(crate) fn op_error(op: &'static str, message: impl Into<String>, operands: &[&Raw]) -> OpError {
+    OpError {
+        operation: op.into(),
+        message: message.into(),
+        shapes: operands.iter().map(|r| r.shape().to_vec()).collect(),
+        dtypes: operands.iter().map(|r| r.dtype()).collect(),
+    }
+}
+
+/// candle's own refusal, for what the checks of an operation let through. Its first line is the message.
+pub(crate) fn refused(op: &'static str, error: &candle_core::Error, operands: &[&Raw]) -> Error {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default().to_string();
+    let error = op_error(op, line, operands);
+    match error.dtypes.first() {
+        Some(_) if text.contains("dtype") || text.contains("DType") => Error::DType(error),
+        _ => Error::InvalidArgument(error),
+    }
+}
+
+/// Runs an expression with `$T` standing for the element type of a fused operation, `f32` or `f64`.
+macro_rules! with_float {
+    ($op:expr, $raw:expr, $T:ident => $body:expr) => {
+        match $raw.dtype() {
+            $crate::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            _ => Err($crate::Error::DType($crate::raw::op_error(
+                $op,
+                "needs f32 or f64; cast first",
+                &[$raw],
+            ))),
+        }
+    };
+}
+pub(crate) use with_float;
+
+/// Runs an expression with `$T` standing for the element type, whatever it is.
+macro_rules! with_any {
+    ($raw:expr, $T:ident => $body:expr) => {
+        match $raw.dtype() {
+            $crate::DType::F16 => {
+                type $T = half::f16;
+                $body
+            }
+            $crate::DType::BF16 => {
+                type $T = half::bf16;
+                $body
+            }
+            $crate::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            $crate::DType::U8 => {
+                type $T = u8;
+                $body
+            }
+            $crate::DType::U32 => {
+                type $T = u32;
+                $body
+            }
+            $crate::DType::I64 => {
+                type $T = i64;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_any;

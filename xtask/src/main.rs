@@ -1,0 +1,67 @@
+//! Developer commands: `cargo xtask help`.
+//!
+//! Each command does its own set-up, says what it runs, and ends in one line that says what went wrong and how to mend it.
+
+mod bench;
+mod demo;
+mod paths;
+mod plugins;
+mod process;
+mod python;
+mod reference;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+Developer commands of Trainyard
+
+  cargo xtask setup             make sure that plugins can be built here
+  cargo xtask demo              build everything, train a forecaster on a small real series
+  cargo xtask test              format, lints, every test; what CI runs
+  cargo xtask test NAME...      only the tests whose name contains one of these (any option of the test runner works too)
+  cargo xtask plugins           build plugins/ to WebAssembly; --guests: the hostile ones of tests/guests as well
+  cargo xtask bench kernels     one training step: plugin, native and PyTorch; --quick: fewer sizes
+  cargo xtask reference         compute the numbers in tests/reference again, with PyTorch and scikit-learn
+
+Build results go to target/, or to CARGO_TARGET_DIR where that is set.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        ["setup"] => setup::run(),
+        ["demo"] => demo::run(),
+        ["test", rest @ ..] => test::run(rest),
+        ["plugins"] => plugins::run(false),
+        ["plugins", "--guests"] => plugins::run(true),
+        ["bench", "kernels", rest @ ..] => bench::kernels(rest),
+        ["bench", ..] => bail!("say which benchmark: cargo xtask bench kernels [--quick]"),
+        ["reference"] => reference::run(),
+        [command @ ("setup" | "demo" | "plugins" | "reference"), rest @ ..] => {
+            bail!(
+                "{command} does not take `{}`; `cargo xtask help` lists what there is",
+                rest.join(" ")
+            )
+        }
+        [other, ..] => bail!("no command `{other}`; `cargo xtask help` lists what there is"),
+    }
+}

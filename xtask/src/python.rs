@@ -1,0 +1,69 @@
+//! Python environments under the target folder. Python is optional: nothing but the reference numbers needs it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::paths;
+use crate::process::{run, succeeds};
+
+/// What the tests use to open a saved model as a Python user would.
+const FOR_TESTS: &str = "safetensors>=0.5\nnumpy>=1.24\n";
+
+/// A Python with safetensors and numpy.
+pub fn for_tests() -> Result<PathBuf> {
+    environment("tests", FOR_TESTS)
+}
+
+/// A Python with what tests/reference and the benchmarks compare with; PyTorch alone is some gigabytes.
+pub fn for_reference() -> Result<PathBuf> {
+    let file = paths::root().join("tests/reference/requirements.txt");
+    environment(
+        "reference",
+        &fs::read_to_string(&file).with_context(|| file.display().to_string())?,
+    )
+}
+
+/// A Python that has PyTorch already: the reference's own, else the one on the path.
+pub fn with_torch() -> Option<PathBuf> {
+    [folder("reference").join("bin/python"), PathBuf::from("python3")]
+        .into_iter()
+        .find(|python| succeeds(Command::new(python).args(["-c", "import torch, numpy"])))
+}
+
+/// Python, with its habit of leaving `__pycache__` beside the sources turned off.
+pub fn command(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+fn folder(name: &str) -> PathBuf {
+    paths::target().join("python").join(name)
+}
+
+/// Makes the environment `name`, or makes it again when its requirements have changed.
+fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
+    let folder = folder(name);
+    let (python, installed) = (folder.join("bin/python"), folder.join("installed.txt"));
+    let current = fs::read_to_string(&installed).is_ok_and(|text| text == requirements);
+    if current && succeeds(Command::new(&python).arg("--version")) {
+        return Ok(python);
+    }
+    if !succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
+        bail!("there is no python3 with venv (Debian, Ubuntu: sudo apt-get install python3-venv)");
+    }
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    let wanted = folder.join("requirements.txt");
+    fs::write(&wanted, requirements).with_context(|| wanted.display().to_string())?;
+    run(command(&python)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+        .arg(&wanted))?;
+    fs::rename(&wanted, &installed).with_context(|| installed.display().to_string())?;
+    Ok(python)
+}

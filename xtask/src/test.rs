@@ -1,0 +1,164 @@
+//! `cargo xtask test`: everything that has to hold before a change goes in. CI runs just this.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::process::{cargo, run as run_command, succeeds};
+use crate::{paths, plugins, python, setup};
+
+/// With `filters` (names or options for the test runner): only the tests they choose, without the other checks.
+pub fn run(filters: &[&str]) -> Result<()> {
+    let mut steps = Steps::default();
+    let everything = filters.is_empty();
+
+    // What is quick to fail comes first. A failed step does not hide what the later ones have to say.
+    if everything {
+        steps.run("format", || run_command(cargo().args(["fmt", "--all", "--check"])));
+        for workspace in ["plugins", "tests/guests", "sdk/rust/template"] {
+            if let Some(mut cargo) = cargo_in(workspace) {
+                let name = format!("format of {workspace}");
+                steps.run(&name, || run_command(cargo.args(["fmt", "--all", "--check"])));
+            }
+        }
+    }
+
+    let built = steps.run("set-up", setup::run)
+        && steps.run("plugins", plugins::library)
+        && (!paths::root().join("tests/guests/Cargo.toml").is_file() || steps.run("guests", plugins::guests));
+
+    if everything {
+        steps.run("lints", || {
+            run_command(cargo().args(["clippy", "--workspace", "--all-targets"]).args(DENY))
+        });
+        for workspace in ["plugins", "tests/guests"] {
+            if let Some(mut cargo) = cargo_in(workspace) {
+                // Checked for this machine: distributions seldom have a clippy for WebAssembly, and the code is the same.
+                let name = format!("lints of {workspace}");
+                cargo.env("CARGO_TARGET_DIR", paths::target().join("wasm-lints"));
+                steps.run(&name, || {
+                    run_command(cargo.args(["clippy", "--workspace", "--all-targets"]).args(DENY))
+                });
+            }
+        }
+    }
+
+    if built {
+        let python = python::for_tests();
+        let prepared = |mut command: Command| {
+            command
+                .env("TRAINYARD_PLUGINS", paths::plugins())
+                .env("TRAINYARD_GUESTS", paths::guests());
+            if let Ok(python) = &python {
+                command.env("TRAINYARD_PYTHON", python);
+            }
+            command
+        };
+        if let Err(error) = &python {
+            steps.skip("tests that need Python", &error.to_string());
+        }
+        steps.run("tests", || run_command(prepared(test_runner()).args(filters)));
+        if everything {
+            steps.run("examples in documentation", || {
+                run_command(prepared(cargo()).args(["test", "--workspace", "--doc"]))
+            });
+        }
+    } else {
+        steps.skip("tests", "they need the plugins");
+    }
+    steps.finish()
+}
+
+const DENY: [&str; 3] = ["--", "-D", "warnings"];
+
+/// Cargo in a workspace that is not part of the main one, where it exists.
+fn cargo_in(workspace: &str) -> Option<Command> {
+    let folder = paths::root().join(workspace);
+    folder.join("Cargo.toml").is_file().then(|| {
+        let mut cargo = cargo();
+        cargo.current_dir(folder);
+        cargo
+    })
+}
+
+/// cargo-nextest, which runs each test in a process of its own; cargo's own runner where it is not installed.
+fn test_runner() -> Command {
+    let mut command = cargo();
+    if succeeds(cargo().args(["nextest", "--version"])) {
+        command.args(["nextest", "run", "--workspace", "--no-tests", "pass"]);
+    } else {
+        println!(
+            "cargo-nextest is not installed, so `cargo test` runs the tests (cargo install cargo-nextest --locked)"
+        );
+        command.args(["test", "--workspace", "--lib", "--bins", "--tests"]);
+    }
+    command
+}
+
+/// What has been done, how it went and how long it took.
+#[derive(Default)]
+struct Steps {
+    done: Vec<(String, Outcome)>,
+}
+
+enum Outcome {
+    Passed(Duration),
+    Failed(Duration, String),
+    Skipped(String),
+}
+
+impl Steps {
+    /// Runs one step; whether it passed.
+    fn run(&mut self, name: &str, step: impl FnOnce() -> Result<()>) -> bool {
+        eprintln!("\n== {name}");
+        let started = Instant::now();
+        let result = step();
+        let took = started.elapsed();
+        let passed = result.is_ok();
+        let outcome = match result {
+            Ok(()) => Outcome::Passed(took),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                Outcome::Failed(took, format!("{error:#}"))
+            }
+        };
+        self.done.push((name.to_owned(), outcome));
+        passed
+    }
+
+    fn skip(&mut self, name: &str, why: &str) {
+        self.done.push((name.to_owned(), Outcome::Skipped(why.to_owned())));
+    }
+
+    /// Prints the summary; an error when a step failed.
+    fn finish(self) -> Result<()> {
+        println!("\n== summary");
+        let mut failed = Vec::new();
+        for (name, outcome) in &self.done {
+            match outcome {
+                Outcome::Passed(took) => println!("  ok      {:>6.1} s  {name}", took.as_secs_f64()),
+                Outcome::Skipped(why) => println!("  skipped           {name}: {why}"),
+                Outcome::Failed(took, why) => {
+                    println!("  FAILED  {:>6.1} s  {name}: {why}", took.as_secs_f64());
+                    failed.push(name.as_str());
+                }
+            }
+        }
+        if failed.is_empty() {
+            println!("All is well.");
+            return Ok(());
+        }
+        let advice = if failed[0].starts_with("format") {
+            "`cargo fmt --all`, in the folder named, mends the format"
+        } else {
+            "each one's own messages are above, under `==` and its name"
+        };
+        bail!(
+            "{} of {} steps failed ({}); {advice}",
+            failed.len(),
+            self.done.len(),
+            failed.join(", ")
+        )
+    }
+}

@@ -1,0 +1,279 @@
+//! From a file to a plugin that is ready to run: recognised, wrapped, checked against the contract, compiled.
+
+use crate::bindings::PluginPre;
+use crate::cache::{self, hex};
+use crate::description::Description;
+use crate::engine::Engine;
+use crate::error::{SandboxError, one_line};
+use crate::inspect::{Inspection, Problem};
+use crate::limits::Limits;
+use crate::sniff::{self, Kind};
+use crate::state::State;
+use crate::surface::Surface;
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::path::Path;
+use std::time::Duration;
+use trainyard_kernels::bytes;
+use wasmtime::component::Component;
+
+/// The largest file that is taken.
+const LARGEST: u64 = 128 << 20;
+
+/// Where a plugin's machine code came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The cache.
+    Cached,
+    /// The compiler just now.
+    Compiled,
+    /// The compiler just now, and the cache could not keep it for the reason given.
+    NotKept(String),
+}
+
+/// A plugin that is ready to run, any number of times. A clone is the same plugin.
+#[derive(Clone)]
+pub struct Plugin {
+    engine: Engine,
+    pre: PluginPre<State>,
+    kind: Kind,
+    digest: String,
+    origin: Origin,
+    wasi: bool,
+}
+
+impl Plugin {
+    /// Loads a file.
+    pub fn open(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, SandboxError> {
+        Self::load(engine, &read(path.as_ref())?)
+    }
+
+    /// Loads a file's content.
+    pub fn load(engine: &Engine, content: &[u8]) -> Result<Self, SandboxError> {
+        check_size(content.len() as u64)?;
+        let kind = sniff::sniff(content)?;
+        let digest = hex(&Sha256::digest(content));
+        let (component, origin) = compiled(engine, content, kind, &digest)?;
+        let wasi = component
+            .component_type()
+            .imports(engine.wasmtime())
+            .any(|(name, _)| name.starts_with("wasi:"));
+        let pre = engine
+            .linker(wasi)?
+            .instantiate_pre(&component)
+            .and_then(PluginPre::new)
+            .map_err(|error| mismatch(&format!("{error:#}")))?;
+        Ok(Plugin {
+            engine: engine.clone(),
+            pre,
+            kind,
+            digest,
+            origin,
+            wasi,
+        })
+    }
+
+    /// SHA-256 of the file, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Module or component.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Where its machine code came from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Asks the plugin about itself.
+    pub fn describe(&self, limits: &Limits) -> Result<Description, SandboxError> {
+        crate::run::describe(self, limits)
+    }
+
+    /// The shortest of so many instantiations, for benchmarks.
+    pub fn time_to_instantiate(&self, times: u32) -> Result<Duration, SandboxError> {
+        crate::run::time_to_instantiate(self, times)
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn pre(&self) -> &PluginPre<State> {
+        &self.pre
+    }
+
+    pub(crate) fn uses_wasi(&self) -> bool {
+        self.wasi
+    }
+}
+
+impl Inspection {
+    /// Inspects a file, and asks it about itself if it fits this host.
+    pub fn of_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, SandboxError> {
+        let content = read(path.as_ref())?;
+        let mut inspection = Inspection::of(&content)?;
+        if inspection.problems.is_empty() {
+            let plugin = Plugin::load(engine, &content)?;
+            inspection.description = Some(plugin.describe(&Limits::default())?);
+        }
+        Ok(inspection)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, SandboxError> {
+    let io = |source| SandboxError::Io {
+        what: format!("read the plugin {}", path.display()),
+        source,
+    };
+    let metadata = std::fs::metadata(path).map_err(io)?;
+    if metadata.is_dir() {
+        return Err(SandboxError::NotAPlugin {
+            found: format!("{} is a folder", path.display()),
+            remedy: "give the .wasm file that is built from it".into(),
+        });
+    }
+    check_size(metadata.len())?;
+    std::fs::read(path).map_err(io)
+}
+
+fn check_size(size: u64) -> Result<(), SandboxError> {
+    if size > LARGEST {
+        return Err(SandboxError::NotAPlugin {
+            found: format!("the file has {}", bytes(size)),
+            remedy: format!("a plugin has at most {}", bytes(LARGEST)),
+        });
+    }
+    Ok(())
+}
+
+fn compiled(engine: &Engine, content: &[u8], kind: Kind, digest: &str) -> Result<(Component, Origin), SandboxError> {
+    let key = cache::key(digest, engine.wasmtime());
+    if let Some(code) = engine.cache().and_then(|cache| cache.read(&key)) {
+        // SAFETY: the bytes are what `Component::serialize` gave: the cache's folder can be written by us alone, and the
+        // content has just matched the hash that was stored with it.
+        if let Ok(component) = unsafe { Component::deserialize(engine.wasmtime(), code) } {
+            return Ok((component, Origin::Cached));
+        }
+    }
+    Inspection::of(content)?.check()?;
+    let component = match kind {
+        Kind::Component => Cow::Borrowed(content),
+        Kind::Module => Cow::Owned(wrap(content)?),
+    };
+    let component =
+        Component::from_binary(engine.wasmtime(), &component).map_err(|error| SandboxError::NotAPlugin {
+            found: format!("it cannot be compiled: {}", one_line(&format!("{error:#}"))),
+            remedy: "build it with the SDK".into(),
+        })?;
+    let kept = engine.cache().map_or(Ok(()), |cache| {
+        let code = component.serialize().map_err(|error| error.to_string())?;
+        cache.write(&key, &code).map_err(|error| error.to_string())
+    });
+    let origin = match kept {
+        Ok(()) => Origin::Compiled,
+        Err(reason) => Origin::NotKept(reason),
+    };
+    Ok((component, origin))
+}
+
+/// Makes a component of a core module that carries the types of its world.
+pub(crate) fn wrap(content: &[u8]) -> Result<Vec<u8>, SandboxError> {
+    let module = sniff::module(content)?;
+    let refuse = |found: String, remedy: &str| SandboxError::NotAPlugin {
+        found,
+        remedy: remedy.to_owned(),
+    };
+    if let Some((_, name)) = module.imports.iter().find(|(module, _)| module.starts_with("wasi_")) {
+        return Err(refuse(
+            format!("it is a module for WASI preview 1 (it imports {})", one_line(name)),
+            "build it for wasm32-unknown-unknown, or as a component for wasm32-wasip2",
+        ));
+    }
+    if module.worlds.is_empty() {
+        let imports = match module.imports.first() {
+            Some((module, name)) => format!(", and imports {}.{}", one_line(module), one_line(name)),
+            None => String::new(),
+        };
+        return Err(refuse(
+            format!(
+                "it is a WebAssembly module that was not built with the SDK: it carries no types of the contract{imports}"
+            ),
+            "build it with `trainyard plugin build`, or make it a component that exports the contract",
+        ));
+    }
+    wasmparser::Validator::new()
+        .validate_all(content)
+        .map_err(|error| damaged(&error))?;
+    check_worlds(&module.worlds)?;
+    // What the encoder reads has been checked, but it was not written for files from anywhere.
+    let encoded = std::panic::catch_unwind(|| {
+        wit_component::ComponentEncoder::default()
+            .validate(true)
+            .module(content)
+            .and_then(|mut encoder| encoder.encode())
+            .map_err(|error| format!("{error:#}"))
+    });
+    match encoded {
+        Ok(Ok(component)) => Ok(component),
+        Ok(Err(error)) => Err(mismatch(&error)),
+        Err(_) => Err(mismatch("the types that the module carries make no sense")),
+    }
+}
+
+/// The encoder recurses without end over packages that depend on each other in a circle. A plugin's world has the
+/// interfaces of one package, so no more than that is let through.
+fn check_worlds(worlds: &[&[u8]]) -> Result<(), SandboxError> {
+    let mut package = None;
+    for world in worlds {
+        let surface = Surface::of_world(world).map_err(|error| damaged(&error))?;
+        let Some(surface) = surface else {
+            return Err(mismatch(
+                "the types that the module carries are in a form that is not known",
+            ));
+        };
+        if let Some(name) = surface.bare.iter().chain(&surface.bare_exports).next() {
+            return Err(mismatch(&format!("its world has {name}, which is no interface")));
+        }
+        for interface in surface.imports.iter().chain(&surface.exports) {
+            let theirs = (&interface.name.package, &interface.name.version);
+            let first = package.get_or_insert((theirs.0.clone(), theirs.1.clone()));
+            if (&first.0, &first.1) != theirs {
+                return Err(mismatch(&format!(
+                    "the world of a module has interfaces of one package, and this one has {} besides {}",
+                    interface.name, first.0
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn damaged(error: &wasmparser::BinaryReaderError) -> SandboxError {
+    SandboxError::NotAPlugin {
+        found: format!(
+            "the file is damaged WebAssembly: {} (at byte {})",
+            one_line(error.message()),
+            error.offset()
+        ),
+        remedy: "build or download it again".into(),
+    }
+}
+
+/// For what the inspection did not find first.
+fn mismatch(error: &str) -> SandboxError {
+    SandboxError::ContractMismatch(vec![Problem {
+        interface: String::new(),
+        item: None,
+        expected: None,
+        found: None,
+        problem: one_line(error),
+        remedy: format!(
+            "build it with the SDK for version {} of the contract",
+            crate::inspect::contract_version()
+        ),
+    }])
+}

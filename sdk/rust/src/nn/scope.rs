@@ -1,0 +1,178 @@
+//! [`Scope`]: where layers get their parameters from.
+
+use super::Init;
+use crate::autograd;
+use crate::error::Result;
+use crate::model::Model;
+use crate::shape::Shape;
+use crate::tensor::{DType, Tensor};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// Tensors by name, in a fixed order.
+pub type StateDict = [(String, Tensor)];
+
+/// The named parameters of a network, and whether it is being trained.
+///
+/// A scope is a place in a tree of names: a layer made in `scope.sub("head")` calls its weight `head.weight`. All scopes of a
+/// tree, and the layers made in them, share one set of parameters and one mode: dropout and batch normalisation look at
+/// [`is_training`](Scope::is_training). See [the module](super) for an example.
+#[derive(Clone)]
+pub struct Scope {
+    prefix: String,
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    dtype: DType,
+    /// The tensors of a trained model; absent where they are to be created.
+    source: Option<Model>,
+    entries: RefCell<Vec<Entry>>,
+    training: Cell<bool>,
+}
+
+/// What a new tensor is, and its values.
+#[derive(Clone, Copy)]
+enum Begin {
+    Parameter(Init),
+    Buffer(f64),
+}
+
+struct Entry {
+    name: String,
+    tensor: Tensor,
+    trainable: bool,
+}
+
+impl Scope {
+    /// For training: parameters of type `F32` are created with their initial values, in training mode.
+    pub fn new() -> Self {
+        Self::with_dtype(DType::F32)
+    }
+
+    /// As [`new`](Scope::new), with parameters of another type.
+    pub fn with_dtype(dtype: DType) -> Self {
+        Self::root(dtype, None)
+    }
+
+    /// For evaluation and prediction: parameters are the tensors of `model`, not trainable, not in training mode.
+    pub fn load(model: &Model) -> Self {
+        Self::root(DType::F32, Some(model.clone()))
+    }
+
+    fn root(dtype: DType, source: Option<Model>) -> Self {
+        let training = Cell::new(source.is_none());
+        Self {
+            prefix: String::new(),
+            shared: Rc::new(Shared {
+                dtype,
+                source,
+                entries: RefCell::default(),
+                training,
+            }),
+        }
+    }
+
+    /// The scope of a part of the network: names made in it begin with `name` and a dot.
+    pub fn sub(&self, name: impl std::fmt::Display) -> Scope {
+        Self {
+            prefix: format!("{}{name}.", self.prefix),
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// A trainable parameter. A name that is taken, and in a loaded model one that is missing or has another shape, is
+    /// an error.
+    pub fn parameter(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor> {
+        self.register(name, shape.into(), Begin::Parameter(init))
+    }
+
+    /// A tensor that belongs to the model and that no optimiser changes, such as a running mean; at first every element
+    /// is `value`.
+    pub fn buffer(&self, name: &str, shape: impl Into<Shape>, value: f64) -> Result<Tensor> {
+        self.register(name, shape.into(), Begin::Buffer(value))
+    }
+
+    fn register(&self, name: &str, shape: Shape, begin: Begin) -> Result<Tensor> {
+        let name = format!("{}{name}", self.prefix);
+        if self.shared.entries.borrow().iter().any(|entry| entry.name == name) {
+            return Err(format!("two tensors are called `{name}`: give their layers different scopes").into());
+        }
+        let tensor = match (&self.shared.source, begin) {
+            (Some(model), _) => model.tensor(&name)?.clone(),
+            (None, Begin::Parameter(init)) => autograd::parameter(&name, &init.create(&shape, self.shared.dtype)?)?,
+            (None, Begin::Buffer(value)) => Tensor::full(&shape, value, self.shared.dtype)?,
+        };
+        let found = tensor.shape();
+        if found != shape {
+            return Err(format!("the model's tensor `{name}` has shape {found}, and {shape} is needed").into());
+        }
+        let trainable = matches!(begin, Begin::Parameter(_));
+        self.shared.entries.borrow_mut().push(Entry {
+            name,
+            tensor: tensor.clone(),
+            trainable,
+        });
+        Ok(tensor)
+    }
+
+    /// The trainable parameters, for an optimiser.
+    pub fn parameters(&self) -> Vec<Tensor> {
+        let entries = self.shared.entries.borrow();
+        entries
+            .iter()
+            .filter(|entry| entry.trainable)
+            .map(|entry| entry.tensor.clone())
+            .collect()
+    }
+
+    /// All tensors of the network by name, buffers included. They are not copies: training changes them.
+    pub fn state_dict(&self) -> Vec<(String, Tensor)> {
+        self.shared
+            .entries
+            .borrow()
+            .iter()
+            .map(|entry| (entry.name.clone(), entry.tensor.clone()))
+            .collect()
+    }
+
+    /// Overwrites the network's tensors with those of the same name. Every one must be there.
+    pub fn load_state_dict(&self, state: &StateDict) -> Result<()> {
+        for entry in self.shared.entries.borrow().iter() {
+            match state.iter().find(|(name, _)| *name == entry.name) {
+                Some((_, source)) => entry.tensor.assign(source)?,
+                None => return Err(format!("the state has no tensor `{}`", entry.name).into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The trained model, to be returned from `train`.
+    pub fn to_model(&self) -> Model {
+        self.state_dict().into_iter().collect()
+    }
+
+    /// Whether layers behave as in training.
+    pub fn is_training(&self) -> bool {
+        self.shared.training.get()
+    }
+
+    /// Switches between training and evaluation, as PyTorch's `train()` and `eval()`; gives what it was before.
+    pub fn set_training(&self, training: bool) -> bool {
+        self.shared.training.replace(training)
+    }
+
+    /// Computes in evaluation mode and without recording derivatives, then goes back to the mode of before.
+    pub fn evaluating<T>(&self, compute: impl FnOnce() -> T) -> T {
+        let before = self.set_training(false);
+        let result = autograd::no_grad(compute);
+        self.set_training(before);
+        result
+    }
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self::new()
+    }
+}

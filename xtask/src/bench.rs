@@ -1,32 +1,60 @@
 //! `cargo xtask bench`: benchmarks against peers. The measuring itself is in benches/.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use trainyard_toolchain::build_plugin;
 
 use crate::process::{cargo, run};
 use crate::{paths, plugins, python, setup};
 
-/// One training step as a plugin, in native candle and, where it is installed, in PyTorch.
+/// One training step as a plugin, in native candle and, where it is installed, in PyTorch; then what a call of the host costs.
 pub fn kernels(arguments: &[&str]) -> Result<()> {
     setup::run()?;
-    plugins::library()?;
-    let mut command = cargo();
-    command
-        .args([
-            "run",
-            "--release",
-            "--package",
-            "trainyard-benches",
-            "--bin",
-            "kernels",
-            "--",
-        ])
-        .args(arguments);
-    command.env("TRAINYARD_PLUGINS", paths::plugins());
+    let plugin = build_plugin(
+        &paths::root().join("benches/plugin"),
+        &paths::target().join("wasm"),
+        true,
+    )?;
+    let mut command = release("trainyard-benches", &["--bin", "kernels"]);
+    command.args(arguments).env("TRAINYARD_BENCH_PLUGIN", plugin);
     match python::with_torch() {
         Some(python) => drop(command.env("TRAINYARD_PYTHON", python)),
-        None => println!(
-            "no PyTorch here, so no column for it: `cargo xtask reference` installs it, or pip install torch numpy"
-        ),
+        None => println!("no PyTorch here, so no column for it: {HOW_TO_GET_TORCH}"),
     }
+    run(&mut command)?;
+    plugins::guests()?;
+    run(release("trainyard-sandbox", &["--example", "measure"]).env("TRAINYARD_GUESTS", paths::guests()))
+}
+
+const HOW_TO_GET_TORCH: &str = "`cargo xtask reference` installs it, or pip install torch numpy";
+
+/// The `dlinear` plugin and its PyTorch twin on ETTh1, in turn: test errors and seconds.
+pub fn dlinear(data: &str) -> Result<()> {
+    if !Path::new(data).is_file() {
+        bail!("{data}: there is no such file; give ETTh1.csv of the ETDataset");
+    }
+    setup::run()?;
+    plugins::library()?;
+    let Some(python) = python::with_torch() else {
+        bail!("no PyTorch here to compare with: {HOW_TO_GET_TORCH}");
+    };
+    let data = std::path::absolute(data)?;
+    let mut command = release("trainyard-benches", &["--bin", "dlinear"]);
+    command
+        .arg(data)
+        .env("TRAINYARD_PLUGINS", paths::plugins())
+        .env("TRAINYARD_PYTHON", python);
+    run(cargo().args(["build", "--release", "--package", "trainyard"]))?;
+    command.env("TRAINYARD", paths::target().join("release/trainyard"));
     run(&mut command)
+}
+
+fn release(package: &str, what: &[&str]) -> std::process::Command {
+    let mut command = cargo();
+    command
+        .args(["run", "--release", "--package", package])
+        .args(what)
+        .arg("--");
+    command
 }

@@ -24,7 +24,8 @@ Developer commands of Trainyard
   cargo xtask test              format, lints, every test; what CI runs
   cargo xtask test NAME...      only the tests whose name contains one of these (any option of the test runner works too)
   cargo xtask plugins           build plugins/ to WebAssembly; --guests: the hostile ones of tests/guests as well
-  cargo xtask bench kernels     one training step: plugin, native and PyTorch; --quick: fewer sizes
+  cargo xtask bench kernels     one training step: plugin, native and PyTorch; --quick: fewer sizes; --threads N
+  cargo xtask bench dlinear ETTh1.csv     ten epochs of the plugin and of its PyTorch twin
   cargo xtask reference         compute the numbers in tests/reference again, with PyTorch and scikit-learn
 
 Build results go to target/, or to CARGO_TARGET_DIR where that is set.
@@ -54,7 +55,8 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["plugins"] => plugins::run(false),
         ["plugins", "--guests"] => plugins::run(true),
         ["bench", "kernels", rest @ ..] => bench::kernels(rest),
-        ["bench", ..] => bail!("say which benchmark: cargo xtask bench kernels [--quick]"),
+        ["bench", "dlinear", data] => bench::dlinear(data),
+        ["bench", ..] => bail!("say which benchmark: cargo xtask bench kernels [--quick], or bench dlinear ETTh1.csv"),
         ["reference"] => reference::run(),
         [command @ ("setup" | "demo" | "plugins" | "reference"), rest @ ..] => {
             bail!(

@@ -16,7 +16,7 @@ pub fn run(filters: &[&str]) -> Result<()> {
     // What is quick to fail comes first. A failed step does not hide what the later ones have to say.
     if everything {
         steps.run("format", || run_command(cargo().args(["fmt", "--all", "--check"])));
-        for workspace in ["plugins", "tests/guests", "sdk/rust/template"] {
+        for workspace in ["plugins", "tests/guests", "benches/plugin"] {
             if let Some(mut cargo) = cargo_in(workspace) {
                 let name = format!("format of {workspace}");
                 steps.run(&name, || run_command(cargo.args(["fmt", "--all", "--check"])));

@@ -76,7 +76,8 @@ pub fn read(folder: &Path) -> Result<Artifact> {
         });
     }
     let text = read_file(&path)?;
-    let about: About = serde_json::from_slice(&text).map_err(|e| broken(folder, ABOUT, format!("it does not read: {e}")))?;
+    let about: About =
+        serde_json::from_slice(&text).map_err(|e| broken(folder, ABOUT, format!("it does not read: {e}")))?;
     let artifact = Artifact {
         about,
         plugin: read_file(&folder.join(PLUGIN))?,
@@ -91,7 +92,14 @@ impl Artifact {
     /// The model, its tensors in a session.
     pub fn model(&self, session: &Session) -> Result<TrainedModel> {
         let tensors = decode(&self.weights, session).map_err(|e| broken(&self.folder, WEIGHTS, e))?;
-        Ok(TrainedModel { tensors, note: self.about.note.as_str().map_or_else(|| self.about.note.to_string(), str::to_owned) })
+        Ok(TrainedModel {
+            tensors,
+            note: self
+                .about
+                .note
+                .as_str()
+                .map_or_else(|| self.about.note.to_string(), str::to_owned),
+        })
     }
 }
 
@@ -120,7 +128,11 @@ pub fn decode_checkpoint(bytes: &[u8], session: &Session) -> Result<Checkpoint> 
     let place = Path::new(CHECKPOINT);
     let tensors = decode(bytes, session).map_err(|e| broken(place, CHECKPOINT, e))?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| broken(place, CHECKPOINT, e.to_string()))?;
-    let note = header.metadata().as_ref().and_then(|m| m.get("note").cloned()).unwrap_or_default();
+    let note = header
+        .metadata()
+        .as_ref()
+        .and_then(|m| m.get("note").cloned())
+        .unwrap_or_default();
     Ok(Checkpoint { tensors, note })
 }
 
@@ -148,8 +160,10 @@ fn decode(bytes: &[u8], session: &Session) -> std::result::Result<Vec<(String, T
     let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
     let mut tensors = Vec::new();
     for (name, view) in file.tensors() {
-        let dtype = from_safetensors(view.dtype()).ok_or_else(|| format!("tensor `{name}` has a type that no model here has: {:?}", view.dtype()))?;
-        let tensor = Tensor::from_bytes(session, view.data(), view.shape(), dtype).map_err(|e| format!("tensor `{name}`: {e}"))?;
+        let dtype = from_safetensors(view.dtype())
+            .ok_or_else(|| format!("tensor `{name}` has a type that no model here has: {:?}", view.dtype()))?;
+        let tensor = Tensor::from_bytes(session, view.data(), view.shape(), dtype)
+            .map_err(|e| format!("tensor `{name}`: {e}"))?;
         tensors.push((name, tensor));
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
@@ -173,7 +187,11 @@ fn from_safetensors(dtype: Dtype) -> Option<DType> {
 }
 
 fn broken(folder: &Path, file: &str, problem: String) -> Failure {
-    Failure::Artifact { path: folder.join(file), problem, remedy: "the file is damaged or of another program; train again" }
+    Failure::Artifact {
+        path: folder.join(file),
+        problem,
+        remedy: "the file is damaged or of another program; train again",
+    }
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {

@@ -7,12 +7,22 @@ use trainyard_sandbox::Description;
 
 /// Reads the file and prepares it for a plugin.
 pub fn prepare(options: &DataOptions, description: &Description) -> Result<Dataset> {
-    let frame = Frame::read(&options.file, &ReadOptions { time: options.time.clone(), columns: None })?;
+    let frame = Frame::read(
+        &options.file,
+        &ReadOptions {
+            time: options.time.clone(),
+            columns: None,
+        },
+    )?;
     let task = task(options, description, &frame)?;
     let window = match (options.lookback, options.horizon) {
         (None, None) => None,
         (Some(lookback), Some(horizon)) => Some(Window { lookback, horizon }),
-        _ => return Err(Failure::Usage("--lookback and --horizon go together: how many rows to look back on, and how many ahead".into())),
+        _ => {
+            return Err(Failure::Usage(
+                "--lookback and --horizon go together: how many rows to look back on, and how many ahead".into(),
+            ));
+        }
     };
     let spec = PrepareSpec {
         time: options.time.clone(),
@@ -35,14 +45,24 @@ fn task(options: &DataOptions, description: &Description, frame: &Frame) -> Resu
     let task = match (options.task, options.lookback.or(options.horizon), &options.target[..]) {
         (Some(task), _, _) => task,
         (None, Some(_), _) => Task::Forecasting,
-        (None, None, [target]) if can(Task::Classification) && matches!(frame.column(target)?.values, Values::Text(_)) => {
+        (None, None, [target])
+            if can(Task::Classification) && matches!(frame.column(target)?.values, Values::Text(_)) =>
+        {
             Task::Classification
         }
         (None, None, [_, ..]) if can(Task::Regression) => Task::Regression,
-        (None, None, _) => Task::ALL.iter().copied().find(|&task| can(task)).unwrap_or(Task::Forecasting),
+        (None, None, _) => Task::ALL
+            .iter()
+            .copied()
+            .find(|&task| can(task))
+            .unwrap_or(Task::Forecasting),
     };
     if can(task) {
         return Ok(task);
     }
-    Err(Failure::Usage(format!("the plugin {} does {}, not {task}; choose it with --task, or another plugin", description.name, description.tasks.join(" and "))))
+    Err(Failure::Usage(format!(
+        "the plugin {} does {}, not {task}; choose it with --task, or another plugin",
+        description.name,
+        description.tasks.join(" and ")
+    )))
 }

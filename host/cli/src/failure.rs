@@ -18,9 +18,17 @@ pub enum Failure {
     #[error("{0}")]
     Toolchain(#[from] trainyard_toolchain::Error),
     #[error("{path}: cannot {what}: {source}", path = path.display())]
-    File { what: &'static str, path: PathBuf, source: std::io::Error },
+    File {
+        what: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{path}: {problem}; {remedy}", path = path.display())]
-    Artifact { path: PathBuf, problem: String, remedy: &'static str },
+    Artifact {
+        path: PathBuf,
+        problem: String,
+        remedy: &'static str,
+    },
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]

@@ -7,7 +7,10 @@ use trainyard_sandbox::{Cache, Engine, EngineOptions, Plugin};
 
 /// The folders that are searched for a plugin, in order.
 fn folders() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = env::var_os("TRAINYARD_PLUGINS").map(PathBuf::from).into_iter().collect();
+    let mut folders: Vec<PathBuf> = env::var_os("TRAINYARD_PLUGINS")
+        .map(PathBuf::from)
+        .into_iter()
+        .collect();
     // Beside the binary when installed; one up from it, in cargo's target folder, when built in a checkout.
     if let Ok(binary) = env::current_exe() {
         folders.extend(binary.ancestors().skip(1).take(2).map(|folder| folder.join("plugins")));
@@ -21,7 +24,10 @@ pub fn all() -> Vec<(String, PathBuf)> {
     for folder in folders() {
         for file in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = file.path();
-            let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = path
+                .file_stem()
+                .map(|s| s.to_string_lossy().into_owned())
+                .unwrap_or_default();
             if path.extension().is_some_and(|e| e == "wasm") && !found.iter().any(|(n, _)| *n == name) {
                 found.push((name, path));
             }
@@ -38,7 +44,9 @@ pub fn find(plugin: &str) -> Result<PathBuf> {
         return Ok(path.to_path_buf());
     }
     if path.is_dir() {
-        return Err(Failure::Usage(format!("{plugin} is a folder; build it with `trainyard plugin build {plugin}` and give the .wasm file")));
+        return Err(Failure::Usage(format!(
+            "{plugin} is a folder; build it with `trainyard plugin build {plugin}` and give the .wasm file"
+        )));
     }
     let plugins = all();
     if let Some((_, file)) = plugins.iter().find(|(name, _)| name == plugin) {
@@ -46,8 +54,13 @@ pub fn find(plugin: &str) -> Result<PathBuf> {
     }
     let names: Vec<&str> = plugins.iter().map(|(name, _)| name.as_str()).collect();
     Err(Failure::Usage(match names.is_empty() {
-        true => format!("there is no file `{plugin}`, and the library is empty: build it with `cargo xtask plugins`, or set TRAINYARD_PLUGINS to its folder"),
-        false => format!("there is no file `{plugin}`, and no such plugin in the library, which has {}", names.join(", ")),
+        true => format!(
+            "there is no file `{plugin}`, and the library is empty: build it with `cargo xtask plugins`, or set TRAINYARD_PLUGINS to its folder"
+        ),
+        false => format!(
+            "there is no file `{plugin}`, and no such plugin in the library, which has {}",
+            names.join(", ")
+        ),
     }))
 }
 
@@ -56,10 +69,15 @@ pub fn engine() -> Result<Engine> {
     let folder = env::var_os("TRAINYARD_CACHE").map(PathBuf::from).or_else(|| {
         let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         let home = || env::home_dir().map(|home| home.join(".cache"));
-        cache.or_else(home).map(|folder| folder.join("trainyard").join("compiled"))
+        cache
+            .or_else(home)
+            .map(|folder| folder.join("trainyard").join("compiled"))
     });
     let cache = folder.map(Cache::open).transpose()?;
-    Ok(Engine::new(EngineOptions { cache, ..EngineOptions::default() })?)
+    Ok(Engine::new(EngineOptions {
+        cache,
+        ..EngineOptions::default()
+    })?)
 }
 
 /// Finds and loads a plugin.

@@ -15,7 +15,10 @@ pub fn print_json(value: &Value) {
 
 /// Numbers by name, as a JSON object.
 pub fn metrics_json(metrics: &[(String, f64)]) -> Value {
-    metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
+    metrics
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect()
 }
 
 enum Style {
@@ -53,7 +56,12 @@ impl Display {
             (false, false) => Style::Plain,
         };
         let now = Instant::now();
-        Display { style, start: now, last_line: now.checked_sub(PLAIN_EVERY).unwrap_or(now), steps: 0 }
+        Display {
+            style,
+            start: now,
+            last_line: now.checked_sub(PLAIN_EVERY).unwrap_or(now),
+            steps: 0,
+        }
     }
 
     /// A word to the person, between other things.
@@ -74,7 +82,12 @@ impl Display {
 
     pub fn event(&mut self, event: &Event) {
         match event {
-            Event::Progress { current, total, fraction, metrics } => self.progress(*current, *total, *fraction, metrics),
+            Event::Progress {
+                current,
+                total,
+                fraction,
+                metrics,
+            } => self.progress(*current, *total, *fraction, metrics),
             Event::Log { level, message } => self.log(*level, message),
             Event::LogDropped { lines } => self.warn(&format!("{lines} log lines were dropped: too many in a second")),
             Event::Checkpoint(_) => {}
@@ -130,7 +143,11 @@ impl Display {
 }
 
 fn message(metrics: &[(String, f64)], left: Option<Duration>) -> String {
-    let mut parts: Vec<String> = metrics.iter().take(4).map(|(name, value)| format!("{name} {}", number(*value))).collect();
+    let mut parts: Vec<String> = metrics
+        .iter()
+        .take(4)
+        .map(|(name, value)| format!("{name} {}", number(*value)))
+        .collect();
     if let Some(left) = left {
         parts.push(format!("{} left", duration(left)));
     }
@@ -141,7 +158,13 @@ fn message(metrics: &[(String, f64)], left: Option<Duration>) -> String {
 pub fn number(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 || (1e-3..1e5).contains(&size) {
-        let digits = if size >= 1000.0 { 1 } else if size >= 10.0 { 3 } else { 4 };
+        let digits = if size >= 1000.0 {
+            1
+        } else if size >= 10.0 {
+            3
+        } else {
+            4
+        };
         format!("{value:.digits$}")
     } else {
         format!("{value:.3e}")

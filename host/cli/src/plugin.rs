@@ -18,35 +18,58 @@ const TEMPLATE: &[(&str, &str)] = &[
 pub fn new(options: &NewOptions) -> Result<()> {
     let name = &options.name;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.ends_with('-') {
-        return Err(Failure::Usage(format!("`{name}` is no name for a plugin: use lower-case letters, digits and hyphens, beginning with a letter")));
+    if name.is_empty()
+        || name.len() > 64
+        || !name.chars().all(plain)
+        || !name.starts_with(|c: char| c.is_ascii_lowercase())
+        || name.ends_with('-')
+    {
+        return Err(Failure::Usage(format!(
+            "`{name}` is no name for a plugin: use lower-case letters, digits and hyphens, beginning with a letter"
+        )));
     }
     let folder = options.path.clone().unwrap_or_else(|| PathBuf::from(name));
     if fs::read_dir(&folder).is_ok_and(|mut files| files.next().is_some()) {
-        return Err(Failure::Usage(format!("{} is there already and not empty; choose another name, or --path", folder.display())));
+        return Err(Failure::Usage(format!(
+            "{} is there already and not empty; choose another name, or --path",
+            folder.display()
+        )));
     }
     let sdk = sdk(options.sdk.as_deref())?;
     for (file, text) in TEMPLATE {
         let path = folder.join(file);
-        let text = text.replace("{{name}}", name).replace("{{sdk}}", &sdk.display().to_string());
+        let text = text
+            .replace("{{name}}", name)
+            .replace("{{sdk}}", &sdk.display().to_string());
         let parent = path.parent().unwrap_or(&folder);
         fs::create_dir_all(parent).map_err(Failure::file("create the folder", parent))?;
         fs::write(&path, text).map_err(Failure::file("write", &path))?;
     }
-    println!("{}: a plugin that trains a linear model, for you to change", folder.display());
+    println!(
+        "{}: a plugin that trains a linear model, for you to change",
+        folder.display()
+    );
     println!("  edit   {}", folder.join("src/lib.rs").display());
     println!("  build  trainyard plugin build {}", folder.display());
-    println!("  train  trainyard run {} --data FILE ...", folder.join(format!("{name}.wasm")).display());
+    println!(
+        "  train  trainyard run {} --data FILE ...",
+        folder.join(format!("{name}.wasm")).display()
+    );
     Ok(())
 }
 
 /// Where the Rust SDK lies: said, or in the checkout that this binary was built from.
 fn sdk(said: Option<&Path>) -> Result<PathBuf> {
-    let folder = said.map(Path::to_path_buf).or_else(|| std::env::var_os("TRAINYARD_SDK").map(PathBuf::from));
+    let folder = said
+        .map(Path::to_path_buf)
+        .or_else(|| std::env::var_os("TRAINYARD_SDK").map(PathBuf::from));
     let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/rust"));
     match folder.canonicalize() {
         Ok(path) if path.join("Cargo.toml").is_file() => Ok(path),
-        _ => Err(Failure::Usage(format!("{} is not the Rust SDK; give the folder sdk/rust of a Trainyard checkout with --sdk", folder.display()))),
+        _ => Err(Failure::Usage(format!(
+            "{} is not the Rust SDK; give the folder sdk/rust of a Trainyard checkout with --sdk",
+            folder.display()
+        ))),
     }
 }
 
@@ -61,7 +84,11 @@ pub fn build(options: &BuildOptions) -> Result<()> {
     fs::copy(&built, &out).map_err(Failure::file("write", &out))?;
     let inspection = Inspection::of_file(&library::engine()?, &out)?;
     inspection.check()?;
-    println!("{}: {}", out.display(), trainyard_kernels::bytes(inspection.size as u64));
+    println!(
+        "{}: {}",
+        out.display(),
+        trainyard_kernels::bytes(inspection.size as u64)
+    );
     println!("  train  trainyard run {} --data FILE ...", out.display());
     Ok(())
 }
@@ -95,7 +122,12 @@ pub fn list() -> Result<()> {
     let engine = library::engine()?;
     for (name, path) in plugins {
         match Inspection::of_file(&engine, &path).map(|i| i.description) {
-            Ok(Some(about)) => println!("{name:<12} {:<8} {}  [{}]", about.version, about.summary, about.tasks.join(", ")),
+            Ok(Some(about)) => println!(
+                "{name:<12} {:<8} {}  [{}]",
+                about.version,
+                about.summary,
+                about.tasks.join(", ")
+            ),
             Ok(None) => println!("{name:<12} does not fit this host: trainyard plugin check {name}"),
             Err(error) => println!("{name:<12} {error}"),
         }

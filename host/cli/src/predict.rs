@@ -26,7 +26,11 @@ pub fn predict(options: &PredictOptions) -> Result<()> {
     if plugin.digest() != about.plugin.digest {
         return Err(Failure::Artifact {
             path: options.artifact.join("plugin.wasm"),
-            problem: format!("is not the plugin that the model was trained with (digest {}, not {})", &plugin.digest()[..12], about.plugin.digest.get(..12).unwrap_or("unknown")),
+            problem: format!(
+                "is not the plugin that the model was trained with (digest {}, not {})",
+                &plugin.digest()[..12],
+                about.plugin.digest.get(..12).unwrap_or("unknown")
+            ),
             remedy: "put the original file back, or train again",
         });
     }
@@ -62,15 +66,28 @@ pub fn predict(options: &PredictOptions) -> Result<()> {
 }
 
 fn read(prediction: &Tensor) -> Result<Vec<f64>> {
-    prediction.to_f64().map_err(|e| Failure::Sandbox(SandboxError::Session(e)))
+    prediction
+        .to_f64()
+        .map_err(|e| Failure::Sandbox(SandboxError::Session(e)))
 }
 
 fn rows(about: &artifact::About, dataset: &Dataset, mut values: Vec<f64>) -> Result<Rows> {
     let time = dataset.time_format();
-    let mut header: Vec<String> = vec![if time.is_some() { about.preprocessing.time.clone().unwrap_or_else(|| "time".into()) } else { "row".into() }];
+    let mut header: Vec<String> = vec![if time.is_some() {
+        about.preprocessing.time.clone().unwrap_or_else(|| "time".into())
+    } else {
+        "row".into()
+    }];
     let classes = &about.preprocessing.classes;
     let width = if about.preprocessing.task == Task::Classification {
-        header.push(about.preprocessing.targets.first().map_or("class", |t| t.name.as_str()).to_owned());
+        header.push(
+            about
+                .preprocessing
+                .targets
+                .first()
+                .map_or("class", |t| t.name.as_str())
+                .to_owned(),
+        );
         header.extend(classes.iter().map(|class| format!("p({class})")));
         classes.len()
     } else {
@@ -100,31 +117,62 @@ fn rows(about: &artifact::About, dataset: &Dataset, mut values: Vec<f64>) -> Res
             let at = (sample * steps + step) * width;
             let values = &values[at..at + width];
             if about.preprocessing.task == Task::Classification {
-                let best = values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(i, _)| i);
+                let best = values
+                    .iter()
+                    .enumerate()
+                    .max_by(|a, b| a.1.total_cmp(b.1))
+                    .map_or(0, |(i, _)| i);
                 row.push(classes[best].clone());
             }
-            row.extend(values.iter().map(|v| format!("{v}")));
+            row.extend(values.iter().map(|&v| digits(v)));
             rows.push(row);
         }
     }
     Ok(Rows { header, rows })
 }
 
+/// Seven significant digits, which is what a model of `f32` can say.
+fn digits(value: f64) -> String {
+    let whole = if value == 0.0 {
+        0
+    } else {
+        value.abs().log10().floor() as i32
+    };
+    if !(-5..15).contains(&whole) {
+        return format!("{value:e}");
+    }
+    let text = format!("{value:.*}", (6 - whole).max(0) as usize);
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
 fn write(options: &PredictOptions, rows: &Rows) -> Result<()> {
     if options.json && options.out.is_none() {
         for row in &rows.rows {
-            let object: serde_json::Map<_, _> = rows.header.iter().zip(row).map(|(name, text)| {
-                let number = text.parse::<f64>().ok().filter(|n| n.is_finite());
-                (name.clone(), number.map_or_else(|| json!(text), |n| json!(n)))
-            }).collect();
+            let object: serde_json::Map<_, _> = rows
+                .header
+                .iter()
+                .zip(row)
+                .map(|(name, text)| {
+                    let number = text.parse::<f64>().ok().filter(|n| n.is_finite());
+                    (name.clone(), number.map_or_else(|| json!(text), |n| json!(n)))
+                })
+                .collect();
             output::print_json(&json!({"event": "prediction", "values": object}));
         }
         output::print_json(&json!({"event": "result", "rows": rows.rows.len()}));
         return Ok(());
     }
     let mut csv = csv::Writer::from_writer(Vec::new());
-    let written = csv.write_record(&rows.header).and_then(|()| rows.rows.iter().try_for_each(|row| csv.write_record(row)));
-    let bytes = written.map_err(std::io::Error::from).and_then(|()| csv.into_inner().map_err(|e| e.into_error()));
+    let written = csv
+        .write_record(&rows.header)
+        .and_then(|()| rows.rows.iter().try_for_each(|row| csv.write_record(row)));
+    let bytes = written
+        .map_err(std::io::Error::from)
+        .and_then(|()| csv.into_inner().map_err(|e| e.into_error()));
     match &options.out {
         Some(path) => {
             let bytes = bytes.map_err(Failure::file("write", path))?;

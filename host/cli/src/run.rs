@@ -28,7 +28,10 @@ pub fn run(options: &RunOptions) -> Result<()> {
         _ => None,
     };
     let dataset = data::prepare(&options.data, &description)?;
-    let out = options.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}-model", description.name)));
+    let out = options
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("{}-model", description.name)));
 
     let display = Display::new(options.json);
     if options.json {
@@ -41,7 +44,12 @@ pub fn run(options: &RunOptions) -> Result<()> {
         }));
     } else {
         display.say(&dataset.summary().to_string());
-        display.say(&format!("training {} {} with {}", description.name, description.version, spelled(&parameters)));
+        display.say(&format!(
+            "training {} {} with {}",
+            description.name,
+            description.version,
+            spelled(&parameters)
+        ));
     }
     for warning in dataset.warnings() {
         display.warn(&warning.to_string());
@@ -74,7 +82,10 @@ pub fn run(options: &RunOptions) -> Result<()> {
     }
     let outcome = runner.train().and_then(|model| {
         let metrics = runner.evaluate(&model)?;
-        Ok((model, metrics.into_iter().map(|m| (m.name, m.value)).collect::<Vec<_>>()))
+        Ok((
+            model,
+            metrics.into_iter().map(|m| (m.name, m.value)).collect::<Vec<_>>(),
+        ))
     });
     display.lock().unwrap_or_else(PoisonError::into_inner).finish();
     let (model, metrics) = outcome?;
@@ -83,13 +94,20 @@ pub fn run(options: &RunOptions) -> Result<()> {
         format: 1,
         host_version: env!("CARGO_PKG_VERSION").to_owned(),
         contract_version: contract_version(),
-        plugin: PluginIdentity { name: description.name.clone(), version: description.version.clone(), digest: plugin.digest().to_owned() },
+        plugin: PluginIdentity {
+            name: description.name.clone(),
+            version: description.version.clone(),
+            digest: plugin.digest().to_owned(),
+        },
         parameters,
         seed: options.seed,
         data: dataset.fingerprint().to_owned(),
         schema: dataset.schema(),
         preprocessing: dataset.preprocessing().clone(),
-        metrics: metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect(),
+        metrics: metrics
+            .iter()
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect(),
         note: serde_json::from_str(&model.note).unwrap_or_else(|_| Value::String(model.note.clone())),
     };
     artifact::write(&out, &about, &model, &content)?;
@@ -112,7 +130,11 @@ pub fn run(options: &RunOptions) -> Result<()> {
             output::duration(seconds),
             trainyard_kernels::bytes(runner.session().peak_bytes())
         );
-        println!("model: {}   use it: trainyard predict {} --data FILE", out.display(), out.display());
+        println!(
+            "model: {}   use it: trainyard predict {} --data FILE",
+            out.display(),
+            out.display()
+        );
     }
     Ok(())
 }
@@ -125,25 +147,36 @@ fn parameters(typed: &[String], description: &Description) -> Result<Value> {
         let Some((name, text)) = pair.split_once('=') else {
             return Err(Failure::Usage(format!("--param {pair}: write it as name=value")));
         };
-        let value = schema.parse_value(name.trim(), text.trim()).map_err(|problem| Failure::Parameter(problem.to_string()))?;
+        let value = schema
+            .parse_value(name.trim(), text.trim())
+            .map_err(|problem| Failure::Parameter(problem.to_string()))?;
         if given.insert(name.trim().to_owned(), value).is_some() {
-            return Err(Failure::Parameter(format!("parameter `{}` is given twice", name.trim())));
+            return Err(Failure::Parameter(format!(
+                "parameter `{}` is given twice",
+                name.trim()
+            )));
         }
     }
-    schema.complete(&Value::Object(given)).map_err(|problems| {
-        Failure::Parameter(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-    })
+    schema
+        .complete(&Value::Object(given))
+        .map_err(|problems| Failure::Parameter(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
 }
 
 fn spelled(parameters: &Value) -> String {
     let pairs = parameters.as_object().into_iter().flatten();
     let text: Vec<String> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
-    if text.is_empty() { "no parameters".into() } else { text.join(" ") }
+    if text.is_empty() {
+        "no parameters".into()
+    } else {
+        text.join(" ")
+    }
 }
 
 fn table(description: &Description, metrics: &[(String, f64)]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(["test metric", "value", ""]);
+    table
+        .load_style(presets::UTF8_BORDERS_ONLY)
+        .set_header(["test metric", "value", ""]);
     for (name, value) in metrics {
         let about = description.metrics.iter().find(|m| m.name == *name);
         let about = about.map(|m| format!("{}{}", m.summary, if m.maximize { " (larger is better)" } else { "" }));

@@ -31,6 +31,11 @@ impl<T: 'static> Handles<T> {
         self.capacity
     }
 
+    /// The values alive.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().flatten()
+    }
+
     /// Keeps a value; gives it back when there is no place left.
     pub(crate) fn insert(&mut self, value: T) -> Result<Resource<T>, T> {
         if self.len() >= self.capacity {

@@ -10,7 +10,6 @@ use crate::surface::{Interface, Name, Surface};
 use semver::Version;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -115,11 +114,12 @@ impl Inspection {
     /// [`problems`](Inspection::problems).
     pub fn of(bytes: &[u8]) -> Result<Self, SandboxError> {
         let kind = sniff::sniff(bytes)?;
-        let component = match kind {
-            Kind::Component => Cow::Borrowed(bytes),
-            Kind::Module => Cow::Owned(load::wrap(bytes)?),
-        };
-        let surface = Surface::of_component(&component).map_err(|error| load::damaged(&error))?;
+        Self::of_component(bytes, kind, &load::component(bytes, kind)?)
+    }
+
+    /// Inspects a file's content, and the component that was made of it.
+    pub(crate) fn of_component(bytes: &[u8], kind: Kind, component: &[u8]) -> Result<Self, SandboxError> {
+        let surface = Surface::of_component(component).map_err(|error| load::damaged(&error))?;
         let mut inspection = Inspection {
             kind,
             digest: hex(&Sha256::digest(bytes)),

@@ -159,16 +159,12 @@ fn compiled(engine: &Engine, content: &[u8], kind: Kind, digest: &str) -> Result
             return Ok((component, Origin::Cached));
         }
     }
-    Inspection::of(content)?.check()?;
-    let component = match kind {
-        Kind::Component => Cow::Borrowed(content),
-        Kind::Module => Cow::Owned(wrap(content)?),
-    };
-    let component =
-        Component::from_binary(engine.wasmtime(), &component).map_err(|error| SandboxError::NotAPlugin {
-            found: format!("it cannot be compiled: {}", one_line(&format!("{error:#}"))),
-            remedy: "build it with the SDK".into(),
-        })?;
+    let wrapped = component(content, kind)?;
+    Inspection::of_component(content, kind, &wrapped)?.check()?;
+    let component = Component::from_binary(engine.wasmtime(), &wrapped).map_err(|error| SandboxError::NotAPlugin {
+        found: format!("it cannot be compiled: {}", one_line(&format!("{error:#}"))),
+        remedy: "build it with the SDK".into(),
+    })?;
     let kept = engine.cache().map_or(Ok(()), |cache| {
         let code = component.serialize().map_err(|error| error.to_string())?;
         cache.write(&key, &code).map_err(|error| error.to_string())
@@ -180,8 +176,16 @@ fn compiled(engine: &Engine, content: &[u8], kind: Kind, digest: &str) -> Result
     Ok((component, origin))
 }
 
+/// The component that a file is, or becomes.
+pub(crate) fn component(content: &[u8], kind: Kind) -> Result<Cow<'_, [u8]>, SandboxError> {
+    match kind {
+        Kind::Component => Ok(Cow::Borrowed(content)),
+        Kind::Module => wrap(content).map(Cow::Owned),
+    }
+}
+
 /// Makes a component of a core module that carries the types of its world.
-pub(crate) fn wrap(content: &[u8]) -> Result<Vec<u8>, SandboxError> {
+fn wrap(content: &[u8]) -> Result<Vec<u8>, SandboxError> {
     let module = sniff::module(content)?;
     let refuse = |found: String, remedy: &str| SandboxError::NotAPlugin {
         found,

@@ -244,3 +244,38 @@ fn a_checkpoint_is_what_it_was_when_it_was_made() {
     assert_ne!(saved[0], saved[1]);
     assert_eq!(saved[4], model.tensors[0].1.to_f32().unwrap());
 }
+
+#[test]
+fn training_goes_on_from_a_checkpoint() {
+    let Some(_) = guest("hostile") else { return };
+    let (mut runner, _) = common::hostile("resume", small()).unwrap();
+    let error = runner.train().unwrap_err();
+    assert_eq!(error.to_string(), "`train` failed: nothing to resume");
+    let step = Tensor::from_f32(runner.session(), vec![4.0], &[]).unwrap();
+    runner.resume_from(Checkpoint {
+        tensors: vec![("step".into(), step.clone())],
+        note: "[1]".into(),
+    });
+    let model = runner.train().unwrap();
+    assert_eq!((model.tensors[0].0.as_str(), model.note.as_str()), ("step", "[1]"));
+    assert_eq!(model.tensors[0].1.item().unwrap(), 5.0);
+    assert_eq!(step.item().unwrap(), 4.0);
+}
+
+#[test]
+fn passes_over_the_data_share_one_budget() {
+    let Some(plugin) = guest("hostile") else { return };
+    let file = readings();
+    let job = Job {
+        dataset: Some(Dataset::open(file.path(), &regression()).unwrap()),
+        parameters: json!({"mode": "many-passes"}),
+        limits: trainyard_sandbox::Limits {
+            tensor_memory: 100_000,
+            ..small()
+        },
+        ..Job::default()
+    };
+    let error = Runner::new(&plugin, job, |_| {}).unwrap().train().unwrap_err();
+    assert_eq!(error.code(), "out-of-memory");
+    assert!(error.to_string().contains("dataset.batches.open"), "{error}");
+}

@@ -20,7 +20,7 @@ struct Settings {
     #[param(default = 32, range = 1..=65536)]
     batch_size: usize,
     /// How far a training step goes, in the first epoch.
-    #[param(default = 0.005, exclusive_min = 0.0, max = 1.0)]
+    #[param(default = 0.002, exclusive_min = 0.0, max = 1.0)]
     learning_rate: f64,
     /// What the learning rate is multiplied by after each epoch.
     #[param(default = 0.5, exclusive_min = 0.0, max = 1.0)]

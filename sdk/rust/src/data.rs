@@ -133,7 +133,7 @@ pub fn size(split: Split) -> usize {
     raw::size(split) as usize
 }
 
-/// One column's rows [rows], `F32` or `F64`.
+/// One column's rows `[rows]`, `F32` or `F64`.
 pub fn column(split: Split, name: &str, dtype: DType) -> Result<Tensor> {
     Tensor::wrap(raw::column(split, name, dtype))
 }
@@ -143,7 +143,7 @@ pub fn features(split: Split, dtype: DType) -> Result<Tensor> {
     Tensor::wrap(raw::features(split, dtype))
 }
 
-/// All target columns [rows, targets], `F32` or `F64`: rows, not windows. Classes come as [rows] of `U32`.
+/// All target columns [rows, targets], `F32` or `F64`: rows, not windows. Classes come as `[rows]` of `U32`.
 pub fn targets(split: Split, dtype: DType) -> Result<Tensor> {
     Tensor::wrap(raw::targets(split, dtype))
 }
@@ -158,7 +158,7 @@ pub fn to_original_units(values: &Tensor) -> Result<Tensor> {
 pub struct Batch {
     /// Windows: [size, lookback, features]; rows: [size, features].
     pub x: Tensor,
-    /// Windows: [size, horizon, targets]; rows: [size, targets]; classes: [size] of `U32`.
+    /// Windows: [size, horizon, targets]; rows: [size, targets]; classes: `[size]` of `U32`.
     pub y: Tensor,
     /// The samples in it. The last batch of a pass may have fewer than the others.
     pub size: usize,

@@ -84,7 +84,8 @@ pub mod autograd;
     unused_variables,
     clippy::all,
     clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used
+    clippy::unwrap_used,
+    rustdoc::broken_intra_doc_links
 )]
 pub mod bindings;
 pub mod data;

@@ -4,7 +4,7 @@ use crate::bindings::linalg as raw;
 use crate::error::Result;
 use crate::tensor::Tensor;
 
-/// x with a x = b; a [n, n], b [n] or [n, k]. A singular `a` is a numerical error.
+/// x with a x = b; a [n, n], b `[n]` or [n, k]. A singular `a` is a numerical error.
 pub fn solve(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Tensor::wrap(raw::solve(a.raw(), b.raw()))
 }
@@ -32,7 +32,7 @@ pub fn eigh(a: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((Tensor::from_raw(values), Tensor::from_raw(vectors)))
 }
 
-/// x that minimises |a x - b|, of least norm; a [m, n], b [m] or [m, k]. Its derivative needs full column rank.
+/// x that minimises |a x - b|, of least norm; a [m, n], b `[m]` or [m, k]. Its derivative needs full column rank.
 pub fn lstsq(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Tensor::wrap(raw::lstsq(a.raw(), b.raw()))
 }

@@ -1,7 +1,7 @@
 //! Elementwise activations and functions, and their derivatives; formulas are PyTorch's.
 //!
-//! Forward is `f(x, y)`. Backward takes what the forward pass has to keep, its input x or its output y as named, and the
-//! gradient dy, and writes dx. All slices have one length.
+//! Forward is `f(x, y)`. Backward takes what the forward pass has to keep, its input x or its output y as named, and
+//! the gradient dy, and writes dx. All slices have one length.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
@@ -461,6 +461,19 @@ mod tests {
             let mut want = vec![0.0; x.len()];
             exact(&saved, &wide, &mut want);
             assert_close(&dx, &want, 3e-6);
+        }
+    }
+
+    #[test]
+    fn vectors_and_single_elements_give_the_same_bits() {
+        for (name, forward, ..) in table::<f32>() {
+            let x: Vec<f32> = inputs(name, 4099);
+            let (mut all, mut one) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+            forward(&x, &mut all);
+            x.iter()
+                .zip(&mut one)
+                .for_each(|(x, y)| forward(std::slice::from_ref(x), std::slice::from_mut(y)));
+            assert_eq!(all, one, "{name}");
         }
     }
 

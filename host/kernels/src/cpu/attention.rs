@@ -1,8 +1,8 @@
 //! Scaled dot-product attention: softmax(scale q k^T + mask) v for each of `heads` (batch times heads) matrices.
 //!
 //! Scores exist for a block of query rows at a time, and the backward pass computes them again from the kept logsumexp:
-//! memory grows with the length, not its square (Dao, Fu, Ermon, Rudra and Re 2022). A block takes some 256 KiB a thread
-//! (512 KiB in the backward pass), more if eight rows of scores do.
+//! memory grows with the length, not its square (Dao, Fu, Ermon, Rudra and Re 2022). A block takes some 256 KiB a
+//! thread (512 KiB in the backward pass), more if eight rows of scores do.
 //!
 //! A row whose every score is -inf gives zeros and no gradients, as PyTorch's `scaled_dot_product_attention` does.
 
@@ -95,8 +95,8 @@ impl Attention {
     }
 }
 
-/// out [heads, queries, value_width] = softmax(scale q k^T + mask) v. Keeps `lse` [heads, queries], the logsumexp of each
-/// row of scores, for the backward pass.
+/// out [heads, queries, value_width] = softmax(scale q k^T + mask) v. Keeps `lse` [heads, queries], the logsumexp of
+/// each row of scores, for the backward pass.
 ///
 /// # Errors
 /// When `cancelled` says so; it is asked before each block of rows.
@@ -497,6 +497,8 @@ mod tests {
         assert_eq!(dq[5..], [0.0; 5]);
         assert_eq!(dk[5..10], [0.0; 5]);
         assert!(dk.iter().chain(&dv).all(|x| x.is_finite()));
+        let (out, _) = forward(a, &q, &k, &v, Some(&[f64::NAN; 6]));
+        assert!(out.iter().all(|x| x.is_nan()));
     }
 
     #[test]

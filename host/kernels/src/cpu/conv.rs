@@ -4,7 +4,8 @@
 //! derivative of an ordinary one ([`Conv::transposed_1d`]): its forward pass is [`backward_input`], its derivatives are
 //! [`forward`] and [`backward_weight`] with x and dy exchanged.
 //!
-//! Working space: a block of some 512 KiB a thread; [`backward_weight`] also holds up to [`PARTS`] copies of the weight.
+//! Working space: a block of some 512 KiB a thread; [`backward_weight`] also holds up to [`PARTS`] copies of the
+//! weight.
 
 use rayon::prelude::*;
 
@@ -17,7 +18,8 @@ const BLOCK: usize = 1 << 17;
 /// Parts of a batch whose weight gradients are added up apart, then in order.
 pub const PARTS: usize = 4;
 
-/// Shapes of a convolution: x [batch, inputs, size], weight [outputs, inputs / groups, kernel], y [batch, outputs, output].
+/// Shapes of a convolution: x [batch, inputs, size], weight [outputs, inputs / groups, kernel], y [batch, outputs,
+/// output].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv {
     /// Samples.
@@ -86,7 +88,8 @@ impl Conv {
         })
     }
 
-    /// Over x [batch, inputs, height, width] with a weight [outputs, inputs / groups, kernel]; `None` if no window fits.
+    /// Over x [batch, inputs, height, width] with a weight [outputs, inputs / groups, kernel]; `None` if no window
+    /// fits.
     pub fn new_2d(
         batch: usize,
         (inputs, outputs): (usize, usize),
@@ -111,8 +114,8 @@ impl Conv {
         })
     }
 
-    /// The convolution whose derivative is the transposed one over x [batch, inputs, length] with a weight
-    /// [inputs, outputs / groups, kernel]. In the result the roles are exchanged: its `inputs` and `size` are those of the
+    /// The convolution whose derivative is the transposed one over x [batch, inputs, length] with a weight [inputs,
+    /// outputs / groups, kernel]. In the result the roles are exchanged: its `inputs` and `size` are those of the
     /// transposed one's output. `None` if that would be empty.
     ///
     /// The length becomes (length - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1.
@@ -179,8 +182,8 @@ impl Conv {
             .map(move |start| start..positions.min(start + size))
     }
 
-    /// Calls `f(offset in the unrolled block, offset in x, number of elements, distance in x)` for every run of elements
-    /// that a block [window, positions] shares with x [inputs / groups, size]; what is left over is padding.
+    /// Calls `f(offset in the unrolled block, offset in x, number of elements, distance in x)` for every run of
+    /// elements that a block [window, positions] shares with x [inputs / groups, size]; what is left over is padding.
     #[inline(always)]
     fn runs(&self, block: std::ops::Range<usize>, mut f: impl FnMut(usize, usize, usize, usize)) {
         let (columns, width) = (block.len(), self.output.1);
@@ -296,7 +299,7 @@ impl Conv {
     }
 }
 
-/// y = x convolved (as cross-correlation) with the weight, plus bias [outputs].
+/// y = x convolved (as cross-correlation) with the weight, plus bias `[outputs]`.
 pub fn forward<T: Real>(conv: &Conv, x: &[T], weight: &[T], bias: Option<&[T]>, y: &mut [T]) {
     conv.check(x, weight, y);
     let (plane, positions, window) = (conv.plane(), conv.positions(), conv.window());
@@ -545,7 +548,7 @@ fn depthwise_backward_weight<T: Real>(conv: &Conv, x: &[T], dy: &[T], d_weight: 
     );
 }
 
-/// The gradient of the bias [channels] from that of y [batch, channels, positions]; it is overwritten.
+/// The gradient of the bias `[channels]` from that of y [batch, channels, positions]; it is overwritten.
 pub fn backward_bias<T: Real>(batch: usize, positions: usize, dy: &[T], d_bias: &mut [T]) {
     let channels = d_bias.len();
     assert_eq!(dy.len(), batch * channels * positions);
@@ -569,7 +572,7 @@ pub fn backward_bias<T: Real>(batch: usize, positions: usize, dy: &[T], d_bias: 
     }
 }
 
-/// Adds bias [channels] to y [batch, channels, positions], for a transposed convolution.
+/// Adds bias `[channels]` to y [batch, channels, positions], for a transposed convolution.
 pub fn add_bias<T: Real>(positions: usize, bias: &[T], y: &mut [T]) {
     par::slices(positions, y, |i, y| {
         let bias = bias[i % bias.len()];

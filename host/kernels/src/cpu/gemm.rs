@@ -1,7 +1,7 @@
 //! Matrix products of strided operands, over the `gemm` crate.
 //!
-//! Transposed operands need no copy: swap their strides. The bits do not depend on the number of threads, as each element
-//! of the result sums over k in the same blocks whoever computes it (tested below).
+//! Transposed operands need no copy: swap their strides. The bits do not depend on the number of threads, as each
+//! element of the result sums over k in the same blocks whoever computes it (tested below).
 
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -89,13 +89,15 @@ impl<'a, T> ViewMut<'a, T> {
     }
 }
 
-/// Elements from the first to the last one of an m x n matrix, inclusive.
+/// Elements from the first to the last one of an m x n matrix, inclusive; more than any slice has if that overflows.
 fn extent(m: usize, n: usize, row: usize, column: usize) -> usize {
     if m == 0 || n == 0 {
-        0
-    } else {
-        (m - 1) * row + (n - 1) * column + 1
+        return 0;
     }
+    let last = (m - 1)
+        .saturating_mul(row)
+        .saturating_add((n - 1).saturating_mul(column));
+    last.saturating_add(1)
 }
 
 /// c [m, n] = alpha a [m, k] b [k, n] + beta c, with `size` = (m, n, k). With beta = 0 the former c is not read.
@@ -125,7 +127,7 @@ pub fn gemm<T: Real>(
     run(size, alpha, a, b, beta, c, parallelism);
 }
 
-/// [`gemm`] for each of `batch` matrices, which lie [`View::batch`] apart.
+/// [`gemm()`] for each of `batch` matrices, which lie [`View::batch`] apart.
 ///
 /// # Panics
 /// If a slice is too short, or elements of c overlap.
@@ -208,9 +210,9 @@ fn run<T: Real>(
     let disjoint = (m == 1 || c.row >= extent(1, n, c.row, c.column)) && (n == 1 || c.column > 0)
         || (n == 1 || c.column >= extent(m, 1, c.row, c.column)) && (m == 1 || c.row > 0);
     assert!(disjoint, "elements of the result overlap");
-    // SAFETY: the asserts above keep every access within the slices, whose strides are below isize::MAX as slices are;
-    // the elements of c are disjoint, so threads that write different ones do not race; T is f32 or f64 (`Real` is
-    // implemented for nothing else), which the crate dispatches on.
+    // SAFETY: the asserts above keep every access within the slices; a stride too large for isize is one that no second
+    // row or column uses, as a slice holds less. The elements of c are disjoint, so threads that write different ones
+    // do not race. T is f32 or f64, as `Real` is sealed, which the crate dispatches on.
     unsafe {
         gemm::gemm(
             m,

@@ -1,7 +1,7 @@
 //! Moving elements about: by indices, in windows, sorted, padded, flipped, masked to a triangle; and running sums.
 //!
-//! A tensor is seen as [outer, n, inner] around the dimension at hand, [`Dims`]. What only moves elements takes any type.
-//! Sums run in the order of the indices, so they do not depend on threads.
+//! A tensor is seen as [outer, n, inner] around the dimension at hand, [`Dims`]. What only moves elements takes any
+//! type. Sums run in the order of the indices, so they do not depend on threads.
 
 use std::cmp::Ordering;
 
@@ -116,7 +116,7 @@ pub fn embedding_backward<T: Real, I: Index>(
     index_select_backward(dims, indices, d_out, d_weight)
 }
 
-/// out [outer, indices, inner] = x [outer, indices[j], inner]
+/// out [outer, indices, inner] = x [outer, `indices[j]`, inner]
 pub fn index_select<T: Copy + Send + Sync, I: Index>(
     dims: Dims,
     indices: &[I],
@@ -171,8 +171,8 @@ fn strides(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Calls `f(place of the index, offset in a without the dimension dim, offset in b)` for every position of `index_shape`
-/// in row-major order; a has the strides `a`, b the strides `b`.
+/// Calls `f(place of the index, offset in a without the dimension dim, offset in b)` for every position of
+/// `index_shape` in row-major order; a has the strides `a`, b the strides `b`.
 fn positions<E>(
     index_shape: &[usize],
     dim: usize,
@@ -207,8 +207,8 @@ fn positions<E>(
     Ok(())
 }
 
-/// One element per index along `dim`, as PyTorch's `gather`: out has the shape of the indices, which may be smaller than
-/// x in the other dimensions.
+/// One element per index along `dim`, as PyTorch's `gather`: out has the shape of the indices, which may be smaller
+/// than x in the other dimensions.
 pub fn gather<T: Copy, I: Index>(
     shape: &[usize],
     dim: usize,
@@ -239,8 +239,8 @@ pub fn gather_backward<T: Real, I: Index>(
     scatter_add(shape, dim, index_shape, index_shape, indices, d_out, dx)
 }
 
-/// Adds `source` to `out` (of `shape`) at the indices along `dim`, as PyTorch's `scatter_add_`: the indices' shape may be
-/// smaller than the source's, and than `shape` in the other dimensions.
+/// Adds `source` to `out` (of `shape`) at the indices along `dim`, as PyTorch's `scatter_add_`: the indices' shape may
+/// be smaller than the source's, and than `shape` in the other dimensions.
 pub fn scatter_add<T: Real, I: Index>(
     shape: &[usize],
     dim: usize,
@@ -277,7 +277,7 @@ pub fn scatter_add_backward<T: Real, I: Index>(
     })
 }
 
-/// Windows of `size` every `step` along n: (n - size) / step + 1 of them, none if size > n.
+/// Windows of `size` every `step` (at least 1) along n: (n - size) / step + 1 of them, none if size > n.
 pub fn windows(n: usize, size: usize, step: usize) -> usize {
     if size > n { 0 } else { (n - size) / step + 1 }
 }

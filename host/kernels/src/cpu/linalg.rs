@@ -1,9 +1,9 @@
 //! Decompositions and equations over row-major `f64` matrices, by `faer` on one thread, and their derivatives.
 //!
-//! What a decomposition leaves open is fixed, so that results repeat: the diagonal of r in [`qr`] is not negative, and in
-//! each column of u in [`svd`] and of the vectors in [`eigh`] the element of largest magnitude (of equal ones the first)
-//! is positive. Derivatives are PyTorch's. Matrices are copied into `faer`'s own storage: working space is some three
-//! times the arguments.
+//! What a decomposition leaves open is fixed, so that results repeat: the diagonal of r in [`qr`] is not negative, and
+//! in each column of u in [`svd`] and of the vectors in [`eigh`] the element of largest magnitude (of equal ones the
+//! first) is positive. Derivatives are PyTorch's. Matrices are copied into `faer`'s own storage: working space is some
+//! three times the arguments.
 
 use faer::linalg::solvers::{Solve, SolveLstsq};
 use faer::{Mat, MatRef, Par, Side};
@@ -273,7 +273,7 @@ fn signs(u: MatRef<'_, f64>) -> Vec<f64> {
         .collect()
 }
 
-/// a [m, n] = u [m, k] diag(s [k]) vt [k, n] with k = min(m, n) and s falling.
+/// a [m, n] = u [m, k] diag(s `[k]`) vt [k, n] with k = min(m, n) and s falling.
 ///
 /// # Errors
 /// [`NoConvergence`], [`NotFinite`].
@@ -297,7 +297,7 @@ pub fn svd(m: usize, n: usize, a: &[f64], u: &mut [f64], s: &mut [f64], vt: &mut
 pub struct SvdUpstream<'a> {
     /// [m, k]
     pub u: Option<&'a [f64]>,
-    /// [k]
+    /// `[k]`
     pub s: Option<&'a [f64]>,
     /// [k, n]
     pub vt: Option<&'a [f64]>,
@@ -308,7 +308,8 @@ pub struct SvdUpstream<'a> {
 /// + (1 - u u^T) du diag(1 / s) v^T + u diag(1 / s) dv^T (1 - v v^T).
 ///
 /// # Errors
-/// [`Degenerate`] if du or dv need the difference of equal singular values, or the inverse of a zero one; [`NotFinite`].
+/// [`Degenerate`] if du or dv need the difference of equal singular values, or the inverse of a zero one;
+/// [`NotFinite`].
 pub fn svd_backward(
     m: usize,
     n: usize,
@@ -372,8 +373,8 @@ fn divided(x: f64, by: f64, first: usize, second: usize) -> Result<f64> {
     }
 }
 
-/// Eigenvalues rising, and eigenvectors in the columns of `vectors` [n, n], of a symmetric matrix. Only the lower triangle
-/// of a is read.
+/// Eigenvalues rising, and eigenvectors in the columns of `vectors` [n, n], of a symmetric matrix. Only the lower
+/// triangle of a is read.
 ///
 /// # Errors
 /// [`NoConvergence`], [`NotFinite`].
@@ -390,8 +391,8 @@ pub fn eigh(n: usize, a: &[f64], values: &mut [f64], vectors: &mut [f64]) -> Res
     Ok(())
 }
 
-/// From values l, vectors v and their gradients: da = v (diag(dl) + v^T dv / e) v^T made symmetric, with e_ij = l_j - l_i
-/// off the diagonal. An absent gradient counts as zero.
+/// From values l, vectors v and their gradients: da = v (diag(dl) + v^T dv / e) v^T made symmetric, with e_ij = l_j -
+/// l_i off the diagonal. An absent gradient counts as zero.
 ///
 /// # Errors
 /// [`Degenerate`] if dv needs the difference of equal eigenvalues; [`NotFinite`].
@@ -476,8 +477,8 @@ fn rank(r: MatRef<'_, f64>, m: usize) -> usize {
         .count()
 }
 
-/// From a, b, x and dx, for full column rank: with z = (a^T a)^-1 dx, db = a z and da = (b - a x) z^T - a z x^T. Both are
-/// overwritten.
+/// From a, b, x and dx, for full column rank: with z = (a^T a)^-1 dx, db = a z and da = (b - a x) z^T - a z x^T. Both
+/// are overwritten.
 ///
 /// # Errors
 /// [`RankDeficient`], [`NotFinite`].

@@ -1,7 +1,8 @@
 //! Losses: the sum over all elements in `f64`, which the caller divides by their number, and the derivatives.
 //!
-//! Backward functions take `scale`, the gradient that arrives over the number of elements, and overwrite dx. Formulas and
-//! what happens at the kinks are PyTorch's. In losses of a difference, the target's gradient is minus the prediction's.
+//! Backward functions take `scale`, the gradient that arrives over the number of elements, and overwrite dx. Formulas
+//! and what happens at the kinks are PyTorch's. In losses of a difference, the target's gradient is minus the
+//! prediction's.
 
 use rayon::prelude::*;
 
@@ -176,8 +177,8 @@ pub fn bce_with_logits_backward_target<T: Real>(logits: &[T], scale: f64, d_targ
     );
 }
 
-/// Cross-entropy of logits [rows, classes] against class indices [rows], with label smoothing s: the sum over rows of
-/// lse - (1 - s) x[target] - s mean(x), lse = logsumexp x, which is kept in `lse` [rows] for the backward pass.
+/// Cross-entropy of logits [rows, classes] against class indices `[rows]`, with label smoothing s: the sum over rows of
+/// lse - (1 - s) `x[target]` - s mean(x), lse = logsumexp x, which is kept in `lse` `[rows]` for the backward pass.
 ///
 /// # Errors
 /// If a target is not below `classes`.
@@ -281,7 +282,7 @@ pub fn cross_entropy_backward<T: Real, I: Index>(
     Ok(())
 }
 
-/// The sum over rows of -x[target] of log-probabilities [rows, classes].
+/// The sum over rows of -`x[target]` of log-probabilities [rows, classes].
 ///
 /// # Errors
 /// If a target is not below `classes`.

@@ -128,7 +128,7 @@ pub fn adam_step<T: Real>(
         gradient.len() == length && m.len() == length && v.len() == length,
         "slices of different lengths"
     );
-    let correction = |beta: f64| 1.0 - beta.powf(step as f64);
+    let correction = |beta: f64| 1.0 - libm::pow(beta, step as f64);
     let rate = T::from_f64(options.learning_rate / correction(options.beta1));
     let root = T::from_f64(correction(options.beta2).sqrt());
     let (fresh1, beta2, fresh2) = (

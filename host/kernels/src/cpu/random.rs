@@ -1,11 +1,12 @@
-//! Random numbers from a counter: Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as
-//! 1, 2, 3"), the same on every machine and any number of threads.
+//! Random numbers from a counter: Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy
+//! as 1, 2, 3"), the same on every machine and any number of threads.
 //!
 //! A call reads the counters `offset .. offset + n` under the key `seed`, where n is what [`counters`] (or
-//! [`dropout_counters`]) gives for its number of elements; the caller then moves its offset on by n. A counter gives four
-//! words of 32 bits, that is two of 64. Counters are taken in blocks of eight: element 16 b + 8 h + j of a call comes from
-//! the 64-bit word h of counter 8 b + j, element 32 b + 8 w + j of a dropout from its 32-bit word w. Logarithms and angles
-//! of the normal distribution are computed in `f64` by the `libm` crate, not by the system's library.
+//! [`dropout_counters`]) gives for its number of elements; the caller then moves its offset on by n. A counter gives
+//! four words of 32 bits, that is two of 64. Counters are taken in blocks of eight: element 16 b + 8 h + j of a call
+//! comes from the 64-bit word h of counter 8 b + j, element 32 b + 8 w + j of a dropout from its 32-bit word w.
+//! Logarithms and angles of the normal distribution are computed in `f64` by the `libm` crate, not by the system's
+//! library.
 
 use rayon::prelude::*;
 

@@ -3,14 +3,21 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
+use self::sealed::Sealed;
 use super::math;
+
+mod sealed {
+    /// Keeps [`Real`](super::Real) to this file: unsafe code relies on it being `f32` or `f64`.
+    pub trait Sealed {}
+}
 
 /// `f32` or `f64`.
 ///
 /// The transcendental functions of `f32` are polynomials that vectorise, within two units in the last place; those of
 /// `f64` are the `libm` crate's. Both give the same bits on every machine. NaN passes through all of them.
 pub trait Real:
-    Copy
+    Sealed
+    + Copy
     + Send
     + Sync
     + 'static
@@ -82,6 +89,8 @@ pub trait Real:
 
 macro_rules! real {
     ($type:ident, $exp:path, $expm1:path, $ln:path, $ln_1p:path, $tanh:path, $sigmoid:expr, $erf:path) => {
+        impl Sealed for $type {}
+
         impl Real for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;

@@ -11,7 +11,8 @@ use super::par::{self, CHUNK, parallel, wide};
 /// Rows that one block of a sum over columns takes.
 const ROWS: usize = 2048;
 
-/// For each column of [outer, n, inner] the sum of f(column's number in [outer, inner], x), in `f64`, given to `finish`.
+/// For each column of [outer, n, inner] the sum of f(column's number in [outer, inner], x), in `f64`, given to
+/// `finish`.
 #[inline(always)]
 fn sums<T: Real>(
     dims: Dims,

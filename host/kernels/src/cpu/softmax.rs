@@ -94,7 +94,7 @@ pub fn log_softmax_backward<T: Real>(n: usize, y: &[T], dy: &[T], dx: &mut [T]) 
     );
 }
 
-/// out [rows] = ln sum exp x over each row of n elements of x.
+/// out `[rows]` = ln sum exp x over each row of n elements of x.
 pub fn logsumexp<T: Real>(n: usize, x: &[T], out: &mut [T]) {
     par::rows_to(
         n,
@@ -114,7 +114,7 @@ pub(super) fn logsumexp_row<T: Real>(x: &[T]) -> T {
     T::from_f64(par::sum_exp(x, shift)).ln() + shift
 }
 
-/// From x and the output [rows]: dx = d_out exp(x - out) in each row of n elements.
+/// From x and the output `[rows]`: dx = d_out exp(x - out) in each row of n elements.
 pub fn logsumexp_backward<T: Real>(n: usize, x: &[T], out: &[T], d_out: &[T], dx: &mut [T]) {
     assert_eq!(out.len() * n, x.len());
     par::rows_with(

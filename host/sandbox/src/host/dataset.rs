@@ -12,7 +12,11 @@ use trainyard_kernels::{self as kernels, Session, Tensor};
 use wasmtime::component::Resource;
 
 /// One pass over a split.
-pub struct Batches(trainyard_data::Batches);
+pub struct Batches {
+    pass: trainyard_data::Batches,
+    /// Bytes of the batches that it keeps ready.
+    ahead: u64,
+}
 
 /// Batches that exist besides the one that the plugin has: one that waits, one that is being made.
 const BATCHES_AHEAD: u64 = 3;
@@ -134,14 +138,17 @@ impl HostBatches for Host {
             return Err(Error::Data(format!("the split `{split}` has no samples")));
         }
         let size = (options.size as usize).min(dataset.len(split));
-        self.check_room(OPERATION, BATCHES_AHEAD * dataset.batch_bytes(size, dtype) as u64)?;
+        let ahead = BATCHES_AHEAD.saturating_mul(dataset.batch_bytes(size, dtype) as u64);
+        let others: u64 = self.batches.iter().map(|batches| batches.ahead).sum();
+        self.check_room(OPERATION, ahead.saturating_add(others))?;
         let options = trainyard_data::BatchOptions {
             batch_size: options.size as usize,
             shuffle: options.shuffle.map(|epoch| (u64::from(self.seed), u64::from(epoch))),
             drop_last: options.drop_last,
             dtype,
         };
-        let batches = Batches(dataset.batches(split, options).map_err(data)?);
+        let pass = dataset.batches(split, options).map_err(data)?;
+        let batches = Batches { pass, ahead };
         self.batches.insert(batches).map_err(|_| {
             let capacity = self.batches.capacity() as u64;
             limit_error("open batches", capacity, capacity, 1, OPERATION)
@@ -151,7 +158,7 @@ impl HostBatches for Host {
     fn next(&mut self, batches: Resource<Batches>) -> Answer<Option<Batch>> {
         const OPERATION: &str = "dataset.batches.next";
         self.begin()?;
-        let Some(batch) = self.batches.get_mut(&batches).and_then(|batches| batches.0.next()) else {
+        let Some(batch) = self.batches.get_mut(&batches).and_then(|batches| batches.pass.next()) else {
             return Ok(None);
         };
         let x = of_buffer(&self.session, batch.x, &batch.x_shape).map_err(to_wit)?;

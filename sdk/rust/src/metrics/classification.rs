@@ -34,7 +34,7 @@ impl Classification {
         Self::default()
     }
 
-    /// Adds a batch: logits or probabilities [size, classes], and class indices [size] of `U32`.
+    /// Adds a batch: logits or probabilities [size, classes], and class indices `[size]` of `U32`.
     pub fn update(&mut self, prediction: &Tensor, target: &Tensor) -> Result<()> {
         let classes = prediction.dim(-1)?;
         let confusion = match self.confusion.take() {

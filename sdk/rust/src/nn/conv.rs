@@ -4,12 +4,12 @@ use super::{Init, Module, Scope, functional};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
-/// A convolution over x [batch, in, length]. Parameters: `weight` [out, in / groups, kernel], `bias` [out].
+/// A convolution over x [batch, in, length]. Parameters: `weight` [out, in / groups, kernel], `bias` `[out]`.
 #[derive(Clone, Debug)]
 pub struct Conv1d {
     /// [out, in / groups, kernel]
     pub weight: Tensor,
-    /// [out]
+    /// `[out]`
     pub bias: Option<Tensor>,
     options: Conv1dOptions,
 }

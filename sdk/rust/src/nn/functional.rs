@@ -9,7 +9,7 @@ fn optional(tensor: Option<&Tensor>) -> Option<&crate::tensor::RawTensor> {
     tensor.map(Tensor::raw)
 }
 
-/// x [.., in] times the transpose of weight [out, in], plus bias [out].
+/// x [.., in] times the transpose of weight [out, in], plus bias `[out]`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     Tensor::wrap(raw::linear(x.raw(), weight.raw(), optional(bias)))
 }
@@ -49,17 +49,17 @@ impl ConvOptions {
     }
 }
 
-/// x [batch, in, length], weight [out, in / groups, kernel], bias [out].
+/// x [batch, in, length], weight [out, in / groups, kernel], bias `[out]`.
 pub fn conv1d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOptions) -> Result<Tensor> {
     Tensor::wrap(raw::conv1d(x.raw(), weight.raw(), optional(bias), options.raw()))
 }
 
-/// x [batch, in, height, width], weight [out, in / groups, kernel, kernel], bias [out].
+/// x [batch, in, height, width], weight [out, in / groups, kernel, kernel], bias `[out]`.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOptions) -> Result<Tensor> {
     Tensor::wrap(raw::conv2d(x.raw(), weight.raw(), optional(bias), options.raw()))
 }
 
-/// x [batch, in, length], weight [in, out / groups, kernel], bias [out].
+/// x [batch, in, length], weight [in, out / groups, kernel], bias `[out]`.
 pub fn conv_transpose1d(
     x: &Tensor,
     weight: &Tensor,

@@ -4,12 +4,12 @@ use super::{Init, Module, Scope, functional};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
-/// y = x weightᵀ + bias. Parameters: `weight` [out, in], `bias` [out].
+/// y = x weightᵀ + bias. Parameters: `weight` [out, in], `bias` `[out]`.
 #[derive(Clone, Debug)]
 pub struct Linear {
     /// [out, in]
     pub weight: Tensor,
-    /// [out]
+    /// `[out]`
     pub bias: Option<Tensor>,
 }
 

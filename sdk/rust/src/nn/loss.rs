@@ -24,7 +24,7 @@ pub fn quantile_loss(prediction: &Tensor, target: &Tensor, quantile: f64) -> Res
     Tensor::wrap(raw::quantile_loss(prediction.raw(), target.raw(), quantile))
 }
 
-/// Of logits [batch, classes] and class indices [batch] of `u32` or `i64`.
+/// Of logits [batch, classes] and class indices `[batch]` of `u32` or `i64`.
 pub fn cross_entropy(logits: &Tensor, target: &Tensor) -> Result<Tensor> {
     cross_entropy_smoothed(logits, target, 0.0)
 }

@@ -4,7 +4,7 @@ use super::{Init, Module, Scope, functional};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
-/// Normalises the last dimension to mean 0 and variance 1, then scales and shifts. Parameters: `weight`, `bias` [width].
+/// Normalises the last dimension to mean 0 and variance 1, then scales and shifts. Parameters: `weight`, `bias` `[width]`.
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     weight: Tensor,
@@ -31,7 +31,7 @@ impl Module for LayerNorm {
     }
 }
 
-/// Divides the last dimension by its root mean square, then scales (Zhang and Sennrich 2019). Parameter: `weight` [width].
+/// Divides the last dimension by its root mean square, then scales (Zhang and Sennrich 2019). Parameter: `weight` `[width]`.
 #[derive(Clone, Debug)]
 pub struct RmsNorm {
     weight: Tensor,
@@ -55,7 +55,7 @@ impl Module for RmsNorm {
 }
 
 /// Normalises each channel over the batch (Ioffe and Szegedy 2015): by the batch's statistics in training, by running ones
-/// (momentum 0.1) otherwise. Parameters: `weight`, `bias`; buffers: `running_mean`, `running_var`; all [channels].
+/// (momentum 0.1) otherwise. Parameters: `weight`, `bias`; buffers: `running_mean`, `running_var`; all `[channels]`.
 #[derive(Clone)]
 pub struct BatchNorm1d {
     weight: Tensor,

@@ -180,6 +180,19 @@ fn train(mode: &str) -> Result<Model, Error> {
             drop(Batches::open(Split::Train, options)?);
         }
 
+        "many-passes" => {
+            let mut hoard = Vec::new();
+            for _ in 0..1_000 {
+                let options = BatchOptions {
+                    size: u32::MAX,
+                    shuffle: None,
+                    drop_last: false,
+                    dtype: Dtype::F64,
+                };
+                hoard.push(Batches::open(Split::Train, options)?);
+            }
+        }
+
         // Handles
         "use-after-drop" => {
             let tensor = scalar(1.0)?;
@@ -301,7 +314,18 @@ fn train(mode: &str) -> Result<Model, Error> {
         }
         "backward-on-nothing" => backward(&scalar(1.0)?)?,
 
-        // Nothing wrong with these: `examples/measure.rs` takes their time
+        // Nothing wrong with these
+        "resume" => {
+            let saved = run::resume()?.ok_or(Error::Algorithm("nothing to resume".into()))?;
+            // What it does to its copy does not change the checkpoint.
+            let value = saved.tensors[0].1.item()?;
+            saved.tensors[0].1.assign(&scalar(value + 1.0)?)?;
+            return Ok(Model {
+                tensors: saved.tensors,
+                note: saved.note,
+            });
+        }
+        // `examples/measure.rs` takes the time of these
         "bench-none" => return fine_again(),
         "bench-seed" => {
             for _ in 0..CALLS {

@@ -1,0 +1,229 @@
+//! One training step of a multilayer perceptron: as a plugin, in native candle, and in PyTorch where it is installed.
+//!
+//! Every measurement is a process of its own, the three in turn, several times over; a cell is the median of the medians, so that a
+//! machine that slows down slows all three. Run it by `cargo xtask bench kernels`, which builds the plugin.
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{AdamW, Module, Optimizer, ParamsAdamW, VarBuilder, VarMap, linear, loss};
+use comfy_table::{Table, presets};
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use trainyard_sandbox::{Engine, EngineOptions, Event, Job, Plugin, Runner};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const FEATURES: usize = 16;
+/// How long one process measures.
+const MEASURE: Duration = Duration::from_millis(600);
+/// Rounds of steps whose times one process takes the median of.
+const ROUNDS: usize = 9;
+
+#[derive(Clone, Copy)]
+struct Size {
+    batch: usize,
+    width: usize,
+}
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["--one", kind, batch, width, steps, threads] => {
+            let size = Size {
+                batch: batch.parse()?,
+                width: width.parse()?,
+            };
+            let seconds = one(kind, size, steps.parse()?, threads.parse()?)?;
+            println!("{seconds}");
+            Ok(())
+        }
+        [] => compare(&[32, 64, 128, 256, 512, 1024], &[16, 64, 128, 256, 512], 3, 1),
+        ["--quick"] => compare(&[32, 256, 1024], &[16, 128, 512], 3, 1),
+        ["--threads", n] => compare(&[32, 256, 1024], &[16, 128, 512], 3, n.parse()?),
+        _ => bail!("usage: cargo xtask bench kernels [--quick | --threads N]"),
+    }
+}
+
+/// Seconds of one step, the median over rounds.
+fn one(kind: &str, size: Size, steps: usize, threads: usize) -> Result<f64> {
+    match kind {
+        "native" => {
+            // SAFETY: no other thread exists yet.
+            unsafe { env::set_var("CANDLE_NUM_THREADS", threads.to_string()) };
+            native(size, steps)
+        }
+        "plugin" => {
+            trainyard_kernels::configure_threads(threads);
+            plugin(size, steps)
+        }
+        _ => bail!("`{kind}` is neither native nor plugin"),
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// As a candle user would write it, with candle's own layers and optimiser.
+fn native(size: Size, steps: usize) -> Result<f64> {
+    let device = Device::Cpu;
+    let variables = VarMap::new();
+    let vs = VarBuilder::from_varmap(&variables, DType::F32, &device);
+    let first = linear(FEATURES, size.width, vs.pp("first"))?;
+    let second = linear(size.width, size.width, vs.pp("second"))?;
+    let last = linear(size.width, 1, vs.pp("last"))?;
+    let mut optimizer = AdamW::new(
+        variables.all_vars(),
+        ParamsAdamW {
+            lr: 1e-3,
+            ..ParamsAdamW::default()
+        },
+    )?;
+    let x = Tensor::randn(0f32, 1f32, (size.batch, FEATURES), &device)?;
+    let y = Tensor::randn(0f32, 1f32, (size.batch, 1), &device)?;
+    let mut times = Vec::new();
+    for round in 0..=ROUNDS {
+        let start = Instant::now();
+        for _ in 0..steps {
+            let hidden = second.forward(&first.forward(&x)?.relu()?)?.relu()?;
+            optimizer.backward_step(&loss::mse(&last.forward(&hidden)?, &y)?)?;
+        }
+        // The first round warms up.
+        if round > 0 {
+            times.push(start.elapsed().as_secs_f64() / steps as f64);
+        }
+    }
+    Ok(median(times))
+}
+
+/// The plugin reports progress once a round; the host takes the times.
+fn plugin(size: Size, steps: usize) -> Result<f64> {
+    let engine = Engine::new(EngineOptions::default())?;
+    let plugin = Plugin::open(&engine, plugin_file()?)?;
+    let job = Job {
+        parameters: serde_json::json!({
+            "batch": size.batch, "width": size.width, "features": FEATURES, "steps": steps, "rounds": ROUNDS,
+        }),
+        ..Job::default()
+    };
+    let marks = Arc::new(Mutex::new(Vec::new()));
+    let seen = marks.clone();
+    let mut runner = Runner::new(&plugin, job, move |event| {
+        if let (Event::Progress { .. }, Ok(mut marks)) = (&event, seen.lock()) {
+            marks.push(Instant::now());
+        }
+    })?;
+    runner.train()?;
+    let marks = marks
+        .lock()
+        .map_err(|_| anyhow::anyhow!("the plugin's thread panicked"))?;
+    if marks.len() != ROUNDS + 1 {
+        bail!("{} reports of progress, not {}", marks.len(), ROUNDS + 1);
+    }
+    Ok(median(
+        marks
+            .windows(2)
+            .map(|w| (w[1] - w[0]).as_secs_f64() / steps as f64)
+            .collect(),
+    ))
+}
+
+fn plugin_file() -> Result<PathBuf> {
+    let folder = env::var_os("TRAINYARD_BENCH_PLUGIN")
+        .context("TRAINYARD_BENCH_PLUGIN is not set; run `cargo xtask bench kernels`")?;
+    Ok(PathBuf::from(folder))
+}
+
+fn compare(batches: &[usize], widths: &[usize], repeats: usize, threads: usize) -> Result<()> {
+    let python = env::var_os("TRAINYARD_PYTHON");
+    println!(
+        "three layers of 16 - width - width - 1, ReLU, AdamW; {threads} thread(s); microseconds a step, ratios to the peer"
+    );
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header([
+        "batch",
+        "width",
+        "plugin",
+        "native candle",
+        "PyTorch",
+        "plugin / native",
+        "plugin / PyTorch",
+    ]);
+    for &batch in batches {
+        for &width in widths {
+            let size = Size { batch, width };
+            let steps = steps(size, threads)?;
+            let (mut plugin, mut native, mut torch) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..repeats {
+                plugin.push(process("plugin", size, steps, threads)?);
+                native.push(process("native", size, steps, threads)?);
+                if let Some(python) = &python {
+                    torch.push(pytorch(Path::new(python), size, steps, threads)?);
+                }
+            }
+            let (plugin, native) = (median(plugin), median(native));
+            let torch = (!torch.is_empty()).then(|| median(torch));
+            let or_dash = |value: Option<f64>, digits: usize| value.map_or("-".into(), |v| format!("{v:.digits$}"));
+            table.add_row([
+                batch.to_string(),
+                width.to_string(),
+                format!("{:.1}", 1e6 * plugin),
+                format!("{:.1}", 1e6 * native),
+                or_dash(torch.map(|t| 1e6 * t), 1),
+                format!("{:.3}", plugin / native),
+                or_dash(torch.map(|t| plugin / t), 3),
+            ]);
+            eprintln!(
+                "batch {batch} width {width}: plugin {:.1} us, native {:.1} us",
+                1e6 * plugin,
+                1e6 * native
+            );
+        }
+    }
+    println!("{table}");
+    Ok(())
+}
+
+/// As many steps in a round as make the rounds last long enough to be measured.
+fn steps(size: Size, threads: usize) -> Result<usize> {
+    let once = process("native", size, 3, threads)?;
+    Ok(((MEASURE.as_secs_f64() / ROUNDS as f64 / once) as usize).clamp(1, 20_000))
+}
+
+fn process(kind: &str, size: Size, steps: usize, threads: usize) -> Result<f64> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args([
+        "--one",
+        kind,
+        &size.batch.to_string(),
+        &size.width.to_string(),
+        &steps.to_string(),
+        &threads.to_string(),
+    ]);
+    number(&mut command, kind)
+}
+
+fn pytorch(python: &Path, size: Size, steps: usize, threads: usize) -> Result<f64> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/reference/mlp_step_torch.py");
+    let mut command = Command::new(python);
+    command
+        .arg(script)
+        .args([size.batch, size.width, FEATURES, steps, ROUNDS, threads].map(|n| n.to_string()));
+    number(&mut command, "PyTorch")
+}
+
+fn number(command: &mut Command, what: &str) -> Result<f64> {
+    let output = command.output().with_context(|| what.to_owned())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match text.trim().parse() {
+        Ok(seconds) if output.status.success() => Ok(seconds),
+        _ => bail!("{what}: {}{}", text, String::from_utf8_lossy(&output.stderr)),
+    }
+}

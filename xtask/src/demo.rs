@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::process::{self, cargo, shown};
 use crate::{paths, plugins, setup};
 
-/// A year of Seattle's weather in, the next week's temperatures out; enough epochs to watch the bar move for a few seconds.
+/// Sixty days of Seattle's weather in, the next week's temperatures out; enough epochs to watch the bar move for a few seconds.
 const RUN: &[&str] = &[
     "run",
     "dlinear",
@@ -16,15 +16,15 @@ const RUN: &[&str] = &[
     "--target",
     "temp_max,temp_min",
     "--lookback",
-    "364",
+    "60",
     "--horizon",
     "7",
     "--split",
     "0.7/0.1/0.2",
     "--param",
-    "epochs=150",
+    "epochs=300",
     "--param",
-    "learning_rate_decay=0.98",
+    "learning_rate_decay=0.99",
     "--param",
     "patience=0",
     "--out",

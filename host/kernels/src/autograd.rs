@@ -136,12 +136,12 @@ impl Tensor {
     ) -> [Tensor; N] {
         let session = raws[0].session().clone();
         let tracked = |t: &&Tensor| t.link().is_some_and(|l| l.node.is_trainable());
-        if !session.is_recording() || !inputs.iter().any(|t| tracked(&t)) {
+        if !session.is_recording() || !inputs.iter().any(tracked) {
             return raws.map(Tensor::constant);
         }
         let inputs = inputs
             .iter()
-            .map(|t| if tracked(&t) { t.link().cloned() } else { None })
+            .map(|t| if tracked(t) { t.link().cloned() } else { None })
             .collect();
         let node = Arc::new(Node {
             id: session.next_node(),

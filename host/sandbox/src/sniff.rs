@@ -148,10 +148,8 @@ pub(crate) fn module(bytes: &[u8]) -> Result<Module<'_>, SandboxError> {
         let mut module = Module::default();
         for payload in wasmparser::Parser::new(0).parse_all(bytes) {
             match payload? {
-                wasmparser::Payload::CustomSection(section) => {
-                    if section.name().starts_with("component-type") {
-                        module.worlds.push(section.data());
-                    }
+                wasmparser::Payload::CustomSection(section) if section.name().starts_with("component-type") => {
+                    module.worlds.push(section.data());
                 }
                 wasmparser::Payload::ImportSection(section) => {
                     for import in section.into_imports() {

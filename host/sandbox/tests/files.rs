@@ -1,5 +1,7 @@
 //! What can be loaded, and how whatever cannot is refused.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use common::{describing, engine, module, module_of};

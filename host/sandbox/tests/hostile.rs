@@ -1,5 +1,7 @@
 //! Whatever a plugin does, its job ends in one clear line, and the host goes on.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use common::{hostile, small, train_hostile};

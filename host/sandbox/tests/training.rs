@@ -1,5 +1,7 @@
 //! A plugin that does what it should, from a file of readings to a prediction.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use common::{Events, guest, small};

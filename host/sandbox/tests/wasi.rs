@@ -1,5 +1,7 @@
 //! Plugins from languages that need WASI find all of it there, and nothing in it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use common::{describing, engine};

@@ -67,10 +67,11 @@ pub fn build_plugins(manifest_dir: &Path, target_dir: &Path, release: bool) -> R
     if release {
         command.arg("--release");
     }
-    // Flags meant for the host's own build, such as a linker's, would break this one.
+    // Flags meant for the host's own build, such as a linker's, would break this one. A panic's message names a source file:
+    // without the folders of this machine, two people who build one source get the same bytes, and learn nothing of each other.
     command
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", without_folders(manifest_dir).join("\u{1f}"))
         .env_remove("CARGO_BUILD_TARGET");
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
@@ -96,6 +97,19 @@ pub fn build_plugins(manifest_dir: &Path, target_dir: &Path, release: bool) -> R
     } else {
         Ok(files)
     }
+}
+
+/// Compiler flags that leave the folder of the sources, and the user's own, out of the result.
+fn without_folders(manifest_dir: &Path) -> Vec<String> {
+    let here = manifest_dir.canonicalize().unwrap_or_else(|_| manifest_dir.to_owned());
+    let parent = here.parent().map(|parent| (parent.display().to_string(), "."));
+    let home = std::env::var("HOME").ok().map(|home| (home, "~"));
+    // Of several that fit, the compiler takes the last.
+    let folders = home.into_iter().chain(parent);
+    folders
+        .filter(|(from, _)| from.len() > 1)
+        .map(|(from, to)| format!("--remap-path-prefix={from}={to}"))
+        .collect()
 }
 
 /// The `.wasm` file that a line of cargo's messages announces.

@@ -2,6 +2,7 @@
 
 use super::{broadcast_shape, floating, same_dtype};
 use crate::autograd::Gradients;
+use crate::cpu::Real;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::raw::{Raw, op_error, with_float};
@@ -60,7 +61,7 @@ impl Raw {
             let x = self.elements::<T>(op)?;
             Raw::build::<T>(op, self.session(), self.shape(), |out| {
                 for (o, &v) in out.iter_mut().zip(x.iter()) {
-                    *o = f(f64::from(v)) as T;
+                    *o = Real::from_f64(f(Real::to_f64(v)));
                 }
                 Ok(())
             })
@@ -80,7 +81,7 @@ impl Raw {
             let (x, y) = (a.elements::<T>(op)?, b.elements::<T>(op)?);
             Raw::build::<T>(op, self.session(), &shape, |out| {
                 for ((o, &v), &w) in out.iter_mut().zip(x.iter()).zip(y.iter()) {
-                    *o = f(f64::from(v), f64::from(w)) as T;
+                    *o = Real::from_f64(f(Real::to_f64(v), Real::to_f64(w)));
                 }
                 Ok(())
             })
@@ -279,7 +280,7 @@ impl Tensor {
     pub fn clamp(&self, low: Option<f64>, high: Option<f64>) -> Result<Tensor> {
         const OP: &str = "tensor.clamp";
         let (low, high) = (low.unwrap_or(f64::NEG_INFINITY), high.unwrap_or(f64::INFINITY));
-        if !(low <= high) {
+        if low > high || low.is_nan() || high.is_nan() {
             return Err(Error::InvalidArgument(op_error(
                 OP,
                 format!("the lower bound {low} must not be above the upper bound {high}"),

@@ -260,7 +260,7 @@ impl Tensor {
         let dim = dimension(OP, dim, self.raw())?;
         let Dims { outer, n: size, inner } = Dims::new(self.shape(), dim);
         let mut shape = self.shape().to_vec();
-        shape[dim] = size.checked_mul(times).unwrap_or(usize::MAX);
+        shape[dim] = size.saturating_mul(times);
         let raw = Raw::make(OP, self.session(), &shape, self.dtype(), || {
             self.raw()
                 .candle()

@@ -97,7 +97,7 @@ impl Cancel {
 pub struct SessionOptions {
     /// Where its tensors live.
     pub device: Device,
-    /// The most bytes that all its living tensors may hold together.
+    /// The most bytes that all its living tensors may hold together; 4 GiB unless said otherwise.
     pub memory: u64,
     /// The seed of its random generator.
     pub seed: u64,
@@ -109,7 +109,7 @@ impl Default for SessionOptions {
     fn default() -> Self {
         SessionOptions {
             device: Device::Cpu,
-            memory: u64::MAX,
+            memory: 4 << 30,
             seed: 0,
             cancel: Cancel::new(),
         }

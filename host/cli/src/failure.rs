@@ -70,6 +70,7 @@ impl Failure {
             Failure::Artifact { .. } => 4,
             Failure::Parameter(_) => 5,
             Failure::Sandbox(error) => match error.code() {
+                "unsuitable" => 2,
                 "not-a-plugin" | "contract-mismatch" | "invalid-description" => 4,
                 "invalid-parameters" => 5,
                 "timeout" | "guest-memory" | "limit" | "out-of-memory" => 7,

@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::raw::{Raw, op_error};
-use crate::session::Session;
+use crate::session::{Booking, Session};
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
 use std::cmp::Ordering;
@@ -48,7 +48,12 @@ pub(crate) struct Node {
     id: u64,
     pub(crate) parameter: Option<Parameter>,
     state: Mutex<State>,
+    _memory: Booking,
 }
+
+/// What a node takes beside the tensors that it keeps: itself, its place in the graph, and what its derivative remembers.
+/// Measured on a chain of a million additions, and rounded up.
+const NODE_BYTES: u64 = 320;
 
 /// A leaf of the graph.
 pub(crate) struct Parameter {
@@ -151,6 +156,7 @@ impl Tensor {
                 inputs,
                 backward: Some(Box::new(backward)),
             }),
+            _memory: session.book(NODE_BYTES),
         });
         let mut output = 0;
         raws.map(|raw| {
@@ -199,6 +205,7 @@ pub fn parameter(session: &Session, name: &str, value: &Tensor) -> Result<Tensor
             gradients: SmallVec::from_elem(None, 1),
             ..State::default()
         }),
+        _memory: session.book(NODE_BYTES),
     });
     if names.len() > 64 && names.len().is_power_of_two() {
         names.retain(|_, node| node.strong_count() > 0);

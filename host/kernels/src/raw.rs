@@ -130,6 +130,7 @@ impl Raw {
         op: &'static str,
         look: impl FnOnce(&Candle) -> candle_core::Result<Candle>,
     ) -> Result<Raw> {
+        self.session().check_booked(op)?;
         let t = look(&self.t).map_err(|e| refused(op, &e, &[self]))?;
         Ok(Raw {
             t,

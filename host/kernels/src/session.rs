@@ -224,6 +224,32 @@ impl Session {
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Books bytes that are there already. Whether they are too many, the next [`Session::check_booked`] or
+    /// [`Session::reserve`] says.
+    pub(crate) fn book(&self, bytes: u64) -> Booking {
+        let used = self.0.used.fetch_add(bytes, Relaxed) + bytes;
+        self.0.peak.fetch_max(used, Relaxed);
+        Booking {
+            session: self.clone(),
+            bytes,
+        }
+    }
+
+    /// Refuses to go on when more is booked than the budget allows.
+    pub(crate) fn check_booked(&self, operation: &'static str) -> Result<()> {
+        let used = self.used_bytes();
+        if used <= self.0.budget {
+            return Ok(());
+        }
+        Err(Error::OutOfMemory(LimitError {
+            limit: "tensor memory".into(),
+            allowed: self.0.budget,
+            used,
+            requested: 0,
+            operation: operation.into(),
+        }))
+    }
+
     /// Books the bytes of a new storage of `shape`, before it is allocated.
     pub(crate) fn reserve(&self, operation: &'static str, shape: &[usize], dtype: DType) -> Result<Block> {
         let bytes = shape
@@ -245,22 +271,31 @@ impl Session {
         self.0.peak.fetch_max(used, Relaxed);
         Ok(Block {
             session: self.clone(),
-            bytes,
+            _bytes: Booking {
+                session: self.clone(),
+                bytes,
+            },
             version: AtomicU32::new(0),
         })
+    }
+}
+
+/// Bytes that live as long as it does.
+pub(crate) struct Booking {
+    session: Session,
+    bytes: u64,
+}
+
+impl Drop for Booking {
+    fn drop(&mut self) {
+        self.session.0.used.fetch_sub(self.bytes, Relaxed);
     }
 }
 
 /// The booking of one storage. Every tensor that looks into the storage shares it; the last one gives the bytes back.
 pub(crate) struct Block {
     pub(crate) session: Session,
-    bytes: u64,
+    _bytes: Booking,
     /// Counts changes in place, so that a backward pass can tell that what it kept is no longer what it was.
     pub(crate) version: AtomicU32,
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        self.session.0.used.fetch_sub(self.bytes, Relaxed);
-    }
 }

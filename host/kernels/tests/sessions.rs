@@ -219,6 +219,24 @@ fn a_long_chain_of_operations_can_be_taken_back_and_dropped() {
 }
 
 #[test]
+fn a_graph_of_nothing_but_views_is_within_the_budget_too() {
+    let s = limited(1 << 20);
+    let w = autograd::parameter(&s, "w", &Tensor::full(&s, &[2], 1.0, DType::F32).unwrap()).unwrap();
+    let mut y = w.clone();
+    let steps = (0..1_000_000).take_while(|i| match y.reshape(&[1 + i % 2, 2 - i % 2]) {
+        Ok(next) => {
+            y = next;
+            true
+        }
+        Err(error) => {
+            assert!(matches!(error, Error::OutOfMemory(_)), "{error}");
+            false
+        }
+    });
+    assert!(steps.count() < 10_000);
+}
+
+#[test]
 fn nothing_is_recorded_where_recording_is_off_or_nothing_is_trainable() {
     let s = session();
     let w = autograd::parameter(&s, "w", &numbers(&s, &[3])).unwrap();

@@ -230,7 +230,8 @@ impl PluginError {
                 Error::OutOfMemory(_) => "out-of-memory",
                 Error::Limit(_) => "limit",
                 Error::MissingGradient(_) => "missing-gradient",
-                Error::Cancelled => "cancelled",
+                // A job that is really being cancelled never gets here.
+                Error::Cancelled => "algorithm",
             },
             PluginError::Data(_) => "data",
             PluginError::Algorithm(_) => "algorithm",
@@ -242,6 +243,9 @@ impl std::fmt::Display for PluginError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Every text in it may be the plugin's own.
         f.write_str(&match self {
+            PluginError::Host(trainyard_kernels::Error::Cancelled) => {
+                "it says that it was cancelled, and it was not".to_owned()
+            }
             PluginError::Host(error) => one_line(&error.to_string()),
             PluginError::Data(message) => one_line(message),
             PluginError::Algorithm(message) if message.is_empty() => "the algorithm gave no reason".to_owned(),

@@ -107,7 +107,7 @@ fails! {
     a_model_has_not_too_many_tensors: "many-tensors" with Limits { handles: 100_000, ..small() }
         => "invalid-result", "20000 tensors, more than 10000";
     a_models_note_is_json: "note-not-json" => "invalid-result", "note is not JSON";
-    it_cannot_pretend_to_be_cancelled: "says-cancelled" => "cancelled", "`train` failed: the job was cancelled";
+    it_cannot_pretend_to_be_cancelled: "says-cancelled" => "algorithm", "it says that it was cancelled, and it was not";
 }
 
 #[test]

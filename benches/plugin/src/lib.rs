@@ -35,8 +35,8 @@ impl Algorithm for Step {
         let second = Linear::new(&scope.sub("second"), settings.width, settings.width)?;
         let last = Linear::new(&scope.sub("last"), settings.width, 1)?;
         let optimizer = AdamW::new(1e-3).build(&scope.parameters())?;
-        let x = Tensor::randn((settings.batch, settings.features))?;
-        let y = Tensor::randn((settings.batch, 1))?;
+        let x = Tensor::randn((settings.batch, settings.features), 0.0, 1.0, DType::F32)?;
+        let y = Tensor::randn((settings.batch, 1), 0.0, 1.0, DType::F32)?;
         for round in 0..=settings.rounds {
             for _ in 0..settings.steps {
                 let hidden = second.forward(&first.forward(&x)?.relu()?)?.relu()?;

@@ -28,7 +28,7 @@ pub fn prepare(options: &DataOptions, description: &Description) -> Result<Datas
         time: options.time.clone(),
         features: options.features.clone(),
         target: options.target.clone(),
-        split: options.split.clone(),
+        split: options.split,
         missing: options.missing,
         scaling: options.scaling,
         window,

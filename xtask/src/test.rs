@@ -86,12 +86,12 @@ fn cargo_in(workspace: &str) -> Option<Command> {
 fn test_runner() -> Command {
     let mut command = cargo();
     if succeeds(cargo().args(["nextest", "--version"])) {
-        command.args(["nextest", "run", "--workspace", "--no-tests", "pass"]);
+        command.args(["nextest", "run", "--workspace", "--no-tests", "pass", "--no-fail-fast"]);
     } else {
         println!(
             "cargo-nextest is not installed, so `cargo test` runs the tests (cargo install cargo-nextest --locked)"
         );
-        command.args(["test", "--workspace", "--lib", "--bins", "--tests"]);
+        command.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
     }
     command
 }

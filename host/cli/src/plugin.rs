@@ -3,9 +3,10 @@
 use crate::args::{BuildOptions, FileOptions, NewOptions};
 use crate::failure::{Failure, Result};
 use crate::library;
+use comfy_table::{ContentArrangement, Table, presets};
 use std::fs;
 use std::path::{Path, PathBuf};
-use trainyard_sandbox::Inspection;
+use trainyard_sandbox::{Description, Inspection};
 
 /// The template's files: their path in the new folder, and their text.
 const TEMPLATE: &[(&str, &str)] = &[
@@ -110,8 +111,45 @@ pub fn inspect(options: &FileOptions) -> Result<()> {
         print(&inspection);
     } else {
         println!("{inspection}");
+        if let Some(description) = &inspection.description {
+            println!("{}", told(description));
+        }
     }
     Ok(())
+}
+
+/// What a plugin can be told, and what it says of a model.
+fn told(description: &Description) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_BORDERS_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(["parameter", "default", "allowed", "meaning"]);
+    let schema = &description.parameters;
+    for (name, property) in schema.properties() {
+        let default = property.get("default").map_or_else(|| "-".into(), ToString::to_string);
+        let meaning = property.get("description").and_then(|d| d.as_str()).unwrap_or_default();
+        table.add_row([
+            name.to_owned(),
+            default,
+            schema.allowed(name).unwrap_or_default(),
+            meaning.to_owned(),
+        ]);
+    }
+    for metric in &description.metrics {
+        let better = if metric.maximize {
+            "larger is better"
+        } else {
+            "smaller is better"
+        };
+        table.add_row([
+            format!("-> {}", metric.name),
+            String::new(),
+            better.to_owned(),
+            metric.summary.clone(),
+        ]);
+    }
+    table
 }
 
 pub fn list() -> Result<()> {

@@ -1,5 +1,7 @@
 //! Writing, building, checking and inspecting plugins.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use common::{have_plugins, refusal, result, text, trainyard, weather};

@@ -1,5 +1,7 @@
 //! What a person gets wrong ends in one line that says what, where, and what to do; with an exit code that says which kind it was.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use common::{have_plugins, refusal, trainyard, weather};

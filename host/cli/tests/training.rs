@@ -1,5 +1,7 @@
 //! Whole trainings with the library's plugins, against outside truths.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use common::{have_plugins, json, result, root, shared, trainyard, weather};

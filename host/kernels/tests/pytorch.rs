@@ -1,5 +1,7 @@
 //! Values, gradients and optimiser steps against PyTorch's, which `tests/reference/ops.py` wrote down.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use trainyard_kernels::nn::{self, ConvOptions, RnnWeights};

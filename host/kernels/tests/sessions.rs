@@ -1,5 +1,7 @@
 //! What tensors of a job share: memory, names, the wish to stop; and what a graph of derivatives does when it is misused.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use trainyard_kernels::optim::{AdamOptions, Optimizer, SgdOptions};

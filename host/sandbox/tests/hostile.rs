@@ -163,13 +163,23 @@ fn a_line_cannot_command_the_terminal() {
 }
 
 #[test]
-fn graphs_of_a_million_steps_are_let_go_without_a_crash() {
-    for mode in ["deep-graph", "deep-backward", "drop-what-is-trained"] {
+fn long_graphs_are_let_go_without_a_crash() {
+    for mode in ["deep-backward", "drop-what-is-trained"] {
         let Some((outcome, _)) = train_hostile(mode, small()) else {
             return;
         };
         outcome.unwrap();
     }
+}
+
+#[test]
+fn a_graph_of_a_million_steps_counts_against_the_memory() {
+    let Some((outcome, _)) = train_hostile("deep-graph", small()) else {
+        return;
+    };
+    let error = outcome.unwrap_err();
+    assert_eq!(error.code(), "out-of-memory", "{error}");
+    assert!(error.to_string().contains("tensor memory"), "{error}");
 }
 
 #[test]

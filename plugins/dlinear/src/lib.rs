@@ -20,13 +20,13 @@ struct Settings {
     #[param(default = 32, range = 1..=65536)]
     batch_size: usize,
     /// How far a training step goes, in the first epoch.
-    #[param(default = 0.002, exclusive_min = 0.0, max = 1.0)]
+    #[param(default = 0.005, exclusive_min = 0.0, max = 1.0)]
     learning_rate: f64,
     /// What the learning rate is multiplied by after each epoch.
     #[param(default = 0.5, exclusive_min = 0.0, max = 1.0)]
     learning_rate_decay: f64,
     /// Ends the training after so many epochs without a smaller validation loss; 0 never does.
-    #[param(default = 3, range = 0..=1000)]
+    #[param(default = 0, range = 0..=1000)]
     patience: usize,
 }
 
@@ -89,6 +89,7 @@ impl Algorithm for DLinear {
             .batch_size(settings.batch_size)
             .schedule(Schedule::exponential(settings.learning_rate_decay))
             .patience(settings.patience)
+            .keep_last()
             .fit(&scope, &optimizer, |batch| mse_loss(&net.forward(&batch.x)?, &batch.y))?;
         Ok(scope.to_model())
     }

@@ -45,6 +45,7 @@ pub struct Epochs {
     patience: usize,
     schedule: Schedule,
     clip: Option<f64>,
+    keep_last: bool,
 }
 
 /// How a training went.
@@ -52,7 +53,7 @@ pub struct Epochs {
 pub struct History {
     /// The validation loss of each epoch; empty where there is no validation.
     pub validation: Vec<f64>,
-    /// The epoch, counted from zero, that the parameters are from; absent where there is no validation.
+    /// The epoch, counted from zero, that the parameters are from; absent where it is the last.
     pub best_epoch: Option<usize>,
     /// Whether someone stopped the job before its end.
     pub stopped: bool,
@@ -67,7 +68,15 @@ impl Epochs {
             patience: 0,
             schedule: Schedule::constant(),
             clip: None,
+            keep_last: false,
         }
+    }
+
+    /// Ends with the last epoch's parameters instead of the best epoch's. For a learning rate that falls to almost nothing: the
+    /// last parameters are then the most settled, while an early, coarse epoch can have the least validation loss by accident.
+    pub fn keep_last(mut self) -> Self {
+        self.keep_last = true;
+        self
     }
 
     /// Samples in a batch.
@@ -162,7 +171,7 @@ impl Epochs {
             history.stopped = epoch.stop.get();
             if let Some(loss) = validation {
                 history.validation.push(loss);
-                if early.observe(loss) {
+                if early.observe(loss) && !self.keep_last {
                     best.keep(scope)?;
                 }
             }
@@ -177,7 +186,7 @@ impl Epochs {
                 .save(scope, optimizer, &best)?;
             }
         }
-        history.best_epoch = early.best_epoch();
+        history.best_epoch = early.best_epoch().filter(|_| !self.keep_last);
         if let Some(epoch) = history.best_epoch {
             best.restore(scope)?;
             crate::info!("kept epoch {} of {done}, with the smallest validation loss", epoch + 1);

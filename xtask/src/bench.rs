@@ -24,7 +24,7 @@ pub fn kernels(arguments: &[&str]) -> Result<()> {
     }
     run(&mut command)?;
     plugins::guests()?;
-    run(release("trainyard-sandbox", &["--example", "measure"]).env("TRAINYARD_GUESTS", paths::guests()))
+    run(release("trainyard-sandbox", &["--example", "measure"]).arg(paths::guests()))
 }
 
 const HOW_TO_GET_TORCH: &str = "`cargo xtask reference` installs it, or pip install torch numpy";

@@ -63,11 +63,6 @@ impl Tensor {
         self.raw.dtype()
     }
 
-    /// Whether both handles are one tensor that shares elements and derivatives.
-    pub fn is_parameter(&self) -> bool {
-        self.link.as_ref().is_some_and(|l| l.node.parameter.is_some())
-    }
-
     // Reading back
 
     /// The single element of a tensor that has just one.

@@ -123,10 +123,10 @@ impl Tensor {
     /// Natural logarithm.
     pub fn log(&self) -> Result<Tensor> {
         const OP: &str = "tensor.log";
-        floating(OP, &[self.raw()])?;
-        let raw = self.raw().candle1(OP, Candle::log)?;
-        let x = self.raw().save();
-        Ok(Tensor::record1(raw, self, move |g| g.div(OP, x.get()?)))
+        let x = self.widened(OP)?;
+        let raw = fused!(x.raw(), OP, log)?;
+        let saved = x.raw().save();
+        Tensor::record1(raw, &x, move |g| fused_backward!(saved.get()?, g, OP, log_backward)).cast(self.dtype())
     }
 
     /// ln(1 + x), exact for small x.

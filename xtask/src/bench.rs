@@ -50,6 +50,18 @@ pub fn dlinear(data: &str) -> Result<()> {
     run(&mut command)
 }
 
+/// The service under load, in an optimised build.
+pub fn service() -> Result<()> {
+    setup::run()?;
+    plugins::library()?;
+    plugins::guests()?;
+    run(cargo().args(["build", "--release", "--package", "trainyard"]))?;
+    run(release("trainyard-benches", &["--bin", "service"])
+        .env("TRAINYARD_PLUGINS", paths::plugins())
+        .env("TRAINYARD_GUESTS", paths::guests())
+        .env("TRAINYARD", paths::target().join("release/trainyard")))
+}
+
 fn release(package: &str, what: &[&str]) -> std::process::Command {
     let mut command = cargo();
     command

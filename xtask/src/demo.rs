@@ -1,16 +1,25 @@
-//! `cargo xtask demo`: from a fresh clone to a trained model.
+//! `cargo xtask demo`: from a fresh clone to a model trained by the service.
+//!
+//! It does what a user does, with the commands that a user types, and shows each of them.
 
-use anyhow::Result;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::Command;
 
-use crate::process::{self, cargo, shown};
+use anyhow::{Context, Result};
+
+use crate::process::{self, cargo};
+use crate::service::Service;
 use crate::{paths, plugins, setup};
 
+const DATA: &str = "examples/data/seattle-weather.csv";
+
 /// Sixty days of Seattle's weather in, the next week's temperatures out; enough epochs to watch the bar move for a few seconds.
-const RUN: &[&str] = &[
-    "run",
-    "dlinear",
+const TRAIN: &[&str] = &[
+    "train",
+    "weather",
     "--data",
-    "examples/data/seattle-weather.csv",
+    DATA,
     "--time",
     "date",
     "--target",
@@ -19,15 +28,13 @@ const RUN: &[&str] = &[
     "60",
     "--horizon",
     "7",
-    "--split",
-    "0.7/0.1/0.2",
     "--param",
     "epochs=1000",
     "--param",
     "learning_rate_decay=0.997",
     "--param",
     "patience=0",
-    "--out",
+    "--watch",
 ];
 
 pub fn run() -> Result<()> {
@@ -36,27 +43,64 @@ pub fn run() -> Result<()> {
     println!("building trainyard, optimised; the first time takes some minutes");
     process::run(cargo().args(["build", "--release", "--package", "trainyard"]))?;
 
-    let out = paths::target().join("demo");
-    let mut trainyard = std::process::Command::new(paths::target().join("release/trainyard"));
-    trainyard
-        .args(RUN)
-        .arg(&out)
-        .current_dir(paths::root())
-        .env("TRAINYARD_PLUGINS", paths::plugins());
-    process::run(&mut trainyard)?;
+    // Each demo starts from nothing.
+    let data = paths::target().join("demo");
+    if data.exists() {
+        std::fs::remove_dir_all(&data).with_context(|| format!("cannot empty {}", data.display()))?;
+    }
+    let demo = Demo {
+        service: Service::start(&program(), &data)?,
+    };
+    demo.command(&["plugin", "push", "dlinear"])?;
+    demo.command(&["model", "create", "weather", "--plugin", "dlinear"])?;
+    demo.command(TRAIN)?;
+    demo.command(&["report", "weather"])?;
+    demo.command(&["predict", "weather", "--data", DATA])?;
+    demo.what_next();
+    demo.until_interrupted()
+}
 
-    println!("\nThat was: {}", shown(&trainyard));
-    println!("\nWhat next?");
-    println!(
-        "  export PATH=\"{}:$PATH\" TRAINYARD_PLUGINS=\"{}\"",
-        paths::target().join("release").display(),
-        paths::plugins().display()
-    );
-    println!(
-        "  trainyard predict {} --data examples/data/seattle-weather.csv",
-        out.display()
-    );
-    println!("  trainyard plugin new my-plugin      # an algorithm of your own, in Rust");
-    println!("  trainyard run --help                # your own data");
-    Ok(())
+/// The service, and how to talk to it. It ends with the demo.
+struct Demo {
+    service: Service,
+}
+
+impl Demo {
+    fn command(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .current_dir(paths::root())
+            .env("TRAINYARD_URL", format!("http://{}", self.service.address))
+            .env("TRAINYARD_PLUGINS", paths::plugins());
+        println!();
+        process::run(&mut command)
+    }
+
+    fn what_next(&self) {
+        let address = &self.service.address;
+        println!("\nThe service is at http://{address}, its API described at http://{address}/docs. What next?");
+        println!(
+            "  export PATH=\"{}:$PATH\" TRAINYARD_PLUGINS=\"{}\" TRAINYARD_URL=http://{address}",
+            paths::target().join("release").display(),
+            paths::plugins().display()
+        );
+        println!("  curl http://{address}/api/v2/ai/models");
+        println!("  trainyard train weather --param epochs=50 --watch");
+        println!("  trainyard plugin new my-plugin      # an algorithm of your own, in Rust");
+    }
+
+    /// Where a person sits at a terminal, the service stays until they have seen enough.
+    fn until_interrupted(mut self) -> Result<()> {
+        if !std::io::stdin().is_terminal() {
+            return Ok(());
+        }
+        println!("\nCtrl-C ends the service and this demo.");
+        self.service.wait()?;
+        Ok(())
+    }
+}
+
+fn program() -> PathBuf {
+    paths::target().join("release/trainyard")
 }

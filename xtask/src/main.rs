@@ -9,6 +9,7 @@ mod plugins;
 mod process;
 mod python;
 mod reference;
+mod service;
 mod setup;
 mod test;
 
@@ -20,12 +21,13 @@ const HELP: &str = "\
 Developer commands of Trainyard
 
   cargo xtask setup             make sure that plugins can be built here
-  cargo xtask demo              build everything, train a forecaster on a small real series
+  cargo xtask demo              build everything, start the service, train a forecaster on a small real series
   cargo xtask test              format, lints, every test; what CI runs
   cargo xtask test NAME...      only the tests whose name contains one of these (any option of the test runner works too)
   cargo xtask plugins           build plugins/ to WebAssembly; --guests: the hostile ones of tests/guests as well
   cargo xtask bench kernels     one training step: plugin, native and PyTorch; --quick: fewer sizes; --threads N
   cargo xtask bench dlinear ETTh1.csv     ten epochs of the plugin and of its PyTorch twin
+  cargo xtask bench service     the service under load: answers, starts, live streams
   cargo xtask reference         compute the numbers in tests/reference again, with PyTorch and scikit-learn
 
 Build results go to target/, or to CARGO_TARGET_DIR where that is set.
@@ -56,7 +58,10 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["plugins", "--guests"] => plugins::run(true),
         ["bench", "kernels", rest @ ..] => bench::kernels(rest),
         ["bench", "dlinear", data] => bench::dlinear(data),
-        ["bench", ..] => bail!("say which benchmark: cargo xtask bench kernels [--quick], or bench dlinear ETTh1.csv"),
+        ["bench", "service"] => bench::service(),
+        ["bench", ..] => {
+            bail!("say which benchmark: cargo xtask bench kernels [--quick], bench service, or bench dlinear ETTh1.csv")
+        }
         ["reference"] => reference::run(),
         [command @ ("setup" | "demo" | "plugins" | "reference"), rest @ ..] => {
             bail!(

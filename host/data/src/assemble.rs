@@ -13,48 +13,20 @@ use crate::{
     window::Starts,
 };
 
-/// The data set of prepared columns.
+/// The data set of prepared columns, scaled by their training rows, or as a model's columns are.
 pub(crate) fn assemble(
     frame: &Frame,
     spec: &PrepareSpec,
+    model: Option<&Preprocessing>,
     prepared: Prepared,
     mut warnings: Vec<Warning>,
 ) -> Result<Dataset, DataError> {
-    let mut fitted = Vec::with_capacity(prepared.columns.len());
-    for column in &prepared.columns {
-        let fit = fit(&column.values[prepared.parts[0].clone()], spec.scaling);
-        if fit.constant {
-            warnings.push(Warning::ConstantColumn {
-                column: column.name.clone(),
-            });
-        }
-        if !(fit.center.is_finite() && fit.scale.is_finite()) {
-            return Err(DataError::BadRequest {
-                problem: format!(
-                    "{}: column {} is too large to be scaled",
-                    frame.source(),
-                    quoted(&column.name)
-                ),
-                remedy: "use other units for it, or no scaling (--scaling none)",
-            });
-        }
-        fitted.push(FittedColumn {
-            name: column.name.clone(),
-            center: fit.center,
-            scale: fit.scale,
-            mean: column.mean,
-        });
-    }
-    let features: Vec<FittedColumn> = prepared.features.iter().map(|&column| fitted[column].clone()).collect();
-    let target = |&column: &usize| match spec.scale_target {
-        true => fitted[column].clone(),
-        false => FittedColumn {
-            center: 0.0,
-            scale: 1.0,
-            ..fitted[column].clone()
-        },
+    let (features, targets) = match model {
+        // They were read in the model's order.
+        Some(model) if prepared.labels.is_some() => (model.features.clone(), Vec::new()),
+        Some(model) => (model.features.clone(), model.targets.clone()),
+        None => fitted(frame, spec, &prepared, &mut warnings)?,
     };
-    let targets: Vec<FittedColumn> = prepared.targets.iter().map(target).collect();
 
     // A target that is also a feature, scaled alike, is the same column of the matrix.
     let mut columns: Vec<(&Raw, &FittedColumn)> = prepared
@@ -125,4 +97,48 @@ pub(crate) fn assemble(
             fingerprint: fingerprint(frame, names),
         }),
     })
+}
+
+/// Features and targets with their scales, from the training rows.
+fn fitted(
+    frame: &Frame,
+    spec: &PrepareSpec,
+    prepared: &Prepared,
+    warnings: &mut Vec<Warning>,
+) -> Result<(Vec<FittedColumn>, Vec<FittedColumn>), DataError> {
+    let mut fitted = Vec::with_capacity(prepared.columns.len());
+    for column in &prepared.columns {
+        let fit = fit(&column.values[prepared.parts[0].clone()], spec.scaling);
+        if fit.constant {
+            warnings.push(Warning::ConstantColumn {
+                column: column.name.clone(),
+            });
+        }
+        if !(fit.center.is_finite() && fit.scale.is_finite()) {
+            return Err(DataError::BadRequest {
+                problem: format!(
+                    "{}: column {} is too large to be scaled",
+                    frame.source(),
+                    quoted(&column.name)
+                ),
+                remedy: "use other units for it, or no scaling (--scaling none)",
+            });
+        }
+        fitted.push(FittedColumn {
+            name: column.name.clone(),
+            center: fit.center,
+            scale: fit.scale,
+            mean: column.mean,
+        });
+    }
+    let features = prepared.features.iter().map(|&column| fitted[column].clone()).collect();
+    let target = |&column: &usize| match spec.scale_target {
+        true => fitted[column].clone(),
+        false => FittedColumn {
+            center: 0.0,
+            scale: 1.0,
+            ..fitted[column].clone()
+        },
+    };
+    Ok((features, prepared.targets.iter().map(target).collect()))
 }

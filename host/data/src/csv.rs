@@ -3,7 +3,7 @@
 //! A column is numbers if all its values are, otherwise text. Spreadsheets' habits are taken as they are: a byte order
 //! mark, quotes, either line ending, several words for a missing value, columns without a name.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::collections::HashSet;
 
 use ::csv::{ReaderBuilder, StringRecord};
 
@@ -14,12 +14,9 @@ use crate::{
     time::{EXPECTED, TimeReader},
 };
 
-pub(crate) fn read(path: &Path, source: String, options: &ReadOptions) -> Result<Frame, DataError> {
-    let bytes = fs::read(path).map_err(|error| DataError::Unreadable {
-        file: source.clone(),
-        reason: error.kind().to_string(),
-    })?;
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+/// `tabs`: separated by tabs, whatever the header looks like.
+pub(crate) fn read(bytes: &[u8], tabs: bool, source: String, options: &ReadOptions) -> Result<Frame, DataError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if let Err(error) = std::str::from_utf8(bytes) {
         return Err(DataError::Malformed {
             file: source,
@@ -28,9 +25,6 @@ pub(crate) fn read(path: &Path, source: String, options: &ReadOptions) -> Result
             remedy: "save the file as CSV in UTF-8",
         });
     }
-    let tabs = path
-        .extension()
-        .is_some_and(|ending| ending.eq_ignore_ascii_case("tsv"));
     let delimiter = if tabs { b'\t' } else { sniff_delimiter(bytes) };
     let file = Source {
         bytes,
@@ -313,7 +307,7 @@ fn number(field: &str) -> Option<f64> {
 }
 
 /// The ways in which spreadsheets, pandas, R and databases write that there is no value.
-fn is_missing(field: &str) -> bool {
+pub(crate) fn is_missing(field: &str) -> bool {
     const WORDS: [&str; 6] = ["na", "n/a", "nan", "null", "none", "-"];
     field.is_empty() || (field.len() <= 4 && WORDS.iter().any(|word| field.eq_ignore_ascii_case(word)))
 }

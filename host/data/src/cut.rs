@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use crate::{DataError, Frame, Missing, PrepareSpec, SplitName, Warning, Window, scaling, window::Starts};
+use crate::{
+    DataError, FittedColumn, Frame, Missing, PrepareSpec, Preprocessing, SplitName, Warning, Window, scaling,
+    window::Starts,
+};
 
 /// The splits of a data set for training.
 pub(crate) const TRAINABLE: [SplitName; 3] = [SplitName::Train, SplitName::Validation, SplitName::Test];
@@ -12,6 +15,8 @@ pub(crate) struct Cut<'a> {
     pub frame: &'a Frame,
     pub parts: [Range<usize>; 3],
     pub missing: Missing,
+    /// The model whose scales and classes are to be used, if there is one already.
+    pub model: Option<&'a Preprocessing>,
 }
 
 /// What a task makes of a cut: whole columns, not yet scaled.
@@ -41,12 +46,13 @@ pub(crate) struct Raw {
 }
 
 impl<'a> Cut<'a> {
-    pub fn new(frame: &'a Frame, spec: &PrepareSpec) -> Result<Self, DataError> {
+    pub fn new(frame: &'a Frame, spec: &PrepareSpec, model: Option<&'a Preprocessing>) -> Result<Self, DataError> {
         let parts = spec.split.ranges(frame.rows(), frame.source())?;
         Ok(Self {
             frame,
             parts,
             missing: spec.missing_policy(),
+            model,
         })
     }
 
@@ -55,9 +61,17 @@ impl<'a> Cut<'a> {
         self.parts[2].end
     }
 
-    /// Every part has rows for one sample, or is meant to have none.
+    /// Whether a part has to have samples, if it has rows: to judge a model, the test part alone.
+    pub fn matters(&self, split: SplitName) -> bool {
+        self.model.is_none() || split == SplitName::Test
+    }
+
+    /// Every part that matters has rows for one sample, or is meant to have none.
     pub fn check_sizes(&self, window: Option<Window>) -> Result<(), DataError> {
         for (part, split) in self.parts.iter().zip(TRAINABLE) {
+            if !self.matters(split) {
+                continue;
+            }
             let training = split == SplitName::Train;
             let (needed, needs, remedy) = match window {
                 Some(window @ Window { lookback, horizon }) if training => (
@@ -103,7 +117,10 @@ impl<'a> Cut<'a> {
         let read = |name: &String| {
             let values = self.frame.numbers(name)?[..self.used()].to_vec();
             self.frame.check_finite(name, &values)?;
-            let mean = scaling::mean(&values[self.parts[0].clone()]);
+            let mean = match self.known(name) {
+                Some(column) => column.mean,
+                None => scaling::mean(&values[self.parts[0].clone()]),
+            };
             if mean.is_nan() {
                 return Err(DataError::AllMissing {
                     file: self.frame.source().to_owned(),
@@ -119,6 +136,13 @@ impl<'a> Cut<'a> {
             })
         };
         names.map(read).collect()
+    }
+
+    /// A column of the model.
+    fn known(&self, name: &str) -> Option<&FittedColumn> {
+        let model = self.model?;
+        let mut columns = model.features.iter().chain(&model.targets);
+        columns.find(|column| column.name == name)
     }
 
     /// The first missing value is an error, if that was asked for.

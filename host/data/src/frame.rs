@@ -3,9 +3,15 @@
 //! A frame knows where its rows came from, so that an error about a row can say which line to look at. What the columns
 //! are used for is decided later, by a [`crate::PrepareSpec`].
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{BufReader, Read, Seek},
+    path::Path,
+};
 
-use crate::{DataError, Place, TimeFormat, Warning, csv, error::quoted, parquet};
+use bytes::Bytes;
+
+use crate::{DataError, DataFormat, Place, TimeFormat, Warning, csv, error::quoted, ipc, json, parquet};
 
 /// Columns of one length, read from one source.
 #[derive(Debug, Clone)]
@@ -93,18 +99,50 @@ pub(crate) struct Lines {
 }
 
 impl Frame {
-    /// Reads a `.csv`, `.tsv` or `.parquet` file.
+    /// Reads a file whose name ends in a format's ending ([`DataFormat::of_name`]).
     pub fn read(path: &Path, options: &ReadOptions) -> Result<Self, DataError> {
-        let source = source_name(path);
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        match ending.as_deref() {
-            Some("csv" | "tsv") => csv::read(path, source, options),
-            Some("parquet") => parquet::read(path, source, options),
-            _ if !path.exists() => Err(DataError::Unreadable {
-                file: source,
-                reason: "there is no such file".to_owned(),
-            }),
-            _ => Err(DataError::UnknownFormat { file: source }),
+        let name = source_name(&path.display().to_string());
+        let format = match DataFormat::of_name(&name) {
+            Some(format) => format,
+            None if path.exists() => return Err(DataError::UnknownFormat { file: name }),
+            None => {
+                return Err(DataError::Unreadable {
+                    file: name,
+                    reason: "there is no such file".to_owned(),
+                });
+            }
+        };
+        let file = File::open(path).map_err(unreadable(&name))?;
+        Self::from_file(file, &name, format, options)
+    }
+
+    /// Reads an open file, from its beginning. `name` is what errors call it.
+    pub fn from_file(mut file: File, name: &str, format: DataFormat, options: &ReadOptions) -> Result<Self, DataError> {
+        let name = source_name(name);
+        file.rewind().map_err(unreadable(&name))?;
+        match format {
+            DataFormat::Parquet => parquet::read(file, name, options),
+            DataFormat::Arrow => ipc::read(BufReader::with_capacity(1 << 20, file), name, options),
+            DataFormat::Csv | DataFormat::Tsv | DataFormat::Json => {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).map_err(unreadable(&name))?;
+                text(&bytes, name, format, options)
+            }
+        }
+    }
+
+    /// Reads a file's content. `name` is what errors call it.
+    pub fn from_bytes(
+        bytes: impl Into<Bytes>,
+        name: &str,
+        format: DataFormat,
+        options: &ReadOptions,
+    ) -> Result<Self, DataError> {
+        let (bytes, name) = (bytes.into(), source_name(name));
+        match format {
+            DataFormat::Parquet => parquet::read(bytes, name, options),
+            DataFormat::Arrow => ipc::read(&bytes[..], name, options),
+            DataFormat::Csv | DataFormat::Tsv | DataFormat::Json => text(&bytes, name, format, options),
         }
     }
 
@@ -362,11 +400,22 @@ pub(crate) fn sounds_like_time(name: &str) -> bool {
     ["ts", "time", "date", "datetime", "date_time", "timestamp"].contains(&name.as_str())
 }
 
+/// Reads what is text.
+fn text(bytes: &[u8], name: String, format: DataFormat, options: &ReadOptions) -> Result<Frame, DataError> {
+    match format {
+        DataFormat::Json => json::read(bytes, name, options),
+        format => csv::read(bytes, format == DataFormat::Tsv, name, options),
+    }
+}
+
+fn unreadable(name: &str) -> impl Fn(std::io::Error) -> DataError {
+    |error| DataError::Unreadable {
+        file: name.to_owned(),
+        reason: error.kind().to_string(),
+    }
+}
+
 /// A file's name for messages: as given, on one line.
-fn source_name(path: &Path) -> String {
-    path.display()
-        .to_string()
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+fn source_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -85,6 +85,28 @@ impl Labels {
         self.codes[row] == TextValues::MISSING
     }
 
+    /// Class indices of some rows, none of them missing, among a model's classes. A class that the model does not know is
+    /// an error.
+    pub fn indices_in(&self, classes: &[String], frame: &Frame, rows: &[usize]) -> Result<Vec<u32>, DataError> {
+        let known: Vec<Option<u32>> = self
+            .names
+            .iter()
+            .map(|name| classes.iter().position(|class| class == name).map(|index| index as u32))
+            .collect();
+        let index = |&row: &usize| {
+            known[self.codes[row] as usize].ok_or_else(|| DataError::BadRequest {
+                problem: format!(
+                    "{}: {}: the model does not know the class {}",
+                    frame.source(),
+                    frame.place(row),
+                    quoted(&self.names[self.codes[row] as usize])
+                ),
+                remedy: "leave such rows out, or train with them",
+            })
+        };
+        rows.iter().map(index).collect()
+    }
+
     /// Class indices of some rows, none of them missing, of which the first `training` are for training; and the labels in
     /// the order of their indices.
     pub fn indices(&self, rows: &[usize], training: usize, warnings: &mut Vec<Warning>) -> (Vec<u32>, Vec<String>) {

@@ -3,9 +3,12 @@
 //! Integers, floats, decimals and booleans become numbers; strings and dictionaries of them text. NULL is a missing value.
 //! Timestamps and dates become the time column, or text where another column is the time. Others are ignored.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::sync::Arc;
 
-use ::parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
+use ::parquet::{
+    arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder},
+    file::reader::ChunkReader,
+};
 use arrow_array::{
     Array, ArrayRef, RecordBatch,
     cast::AsArray,
@@ -21,11 +24,11 @@ use crate::{
     time::{EXPECTED, TimeReader},
 };
 
-pub(crate) fn read(path: &Path, source: String, options: &ReadOptions) -> Result<Frame, DataError> {
-    let file = File::open(path).map_err(|error| DataError::Unreadable {
-        file: source.clone(),
-        reason: error.kind().to_string(),
-    })?;
+pub(crate) fn read(
+    file: impl ChunkReader + 'static,
+    source: String,
+    options: &ReadOptions,
+) -> Result<Frame, DataError> {
     let damaged = |error: String| DataError::Malformed {
         file: source.clone(),
         place: Place::File,
@@ -50,18 +53,27 @@ impl Frame {
         batches: impl IntoIterator<Item = RecordBatch>,
         options: &ReadOptions,
     ) -> Result<Self, DataError> {
-        let source = source.into();
-        let gatherer = Gatherer::new(schema, &source, options)?;
-        let positions = gatherer.positions();
-        gatherer.gather(batches.into_iter().map(|batch| {
-            batch.project(&positions).map_err(|error| DataError::Malformed {
-                file: source.clone(),
-                place: Place::File,
-                problem: error.to_string(),
-                remedy: "all batches must have the same columns",
-            })
-        }))
+        of_batches(source.into(), schema, batches.into_iter().map(Ok), options)
     }
+}
+
+/// A frame from record batches of one schema, as they are read.
+pub(crate) fn of_batches(
+    source: String,
+    schema: &Schema,
+    batches: impl Iterator<Item = Result<RecordBatch, DataError>>,
+    options: &ReadOptions,
+) -> Result<Frame, DataError> {
+    let gatherer = Gatherer::new(schema, &source, options)?;
+    let positions = gatherer.positions();
+    gatherer.gather(batches.map(|batch| {
+        batch?.project(&positions).map_err(|error| DataError::Malformed {
+            file: source.clone(),
+            place: Place::File,
+            problem: error.to_string(),
+            remedy: "all batches must have the same columns",
+        })
+    }))
 }
 
 /// What an Arrow type means to us.

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::{
-    DataError, Dataset, Duplicates, Frame, PrepareSpec, ReadOptions, Task,
+    DataError, Dataset, Duplicates, Frame, PrepareSpec, Preprocessing, ReadOptions, Task,
     assemble::assemble,
     cut::Cut,
     order::{in_order, sorted},
@@ -16,41 +16,55 @@ use crate::{
 impl Dataset {
     /// Reads a file and prepares it.
     pub fn open(path: &Path, spec: &PrepareSpec) -> Result<Self, DataError> {
-        let columns = named_columns(spec);
-        let time = spec.time.clone();
-        Self::prepare(Frame::read(path, &ReadOptions { time, columns })?, spec)
+        Self::prepare(Frame::read(path, &spec.read_options())?, spec)
     }
 
     /// Prepares a frame: see [`PrepareSpec`] for what is done.
     pub fn prepare(frame: Frame, spec: &PrepareSpec) -> Result<Self, DataError> {
+        Self::prepare_as(frame, spec, None)
+    }
+
+    /// Prepares a frame to judge a model by: in the model's scales and classes, with the columns that it knows. The spec is
+    /// [`Preprocessing::evaluation_spec`]. Only the test rows need be there.
+    pub fn for_evaluation(frame: Frame, spec: &PrepareSpec, model: &Preprocessing) -> Result<Self, DataError> {
+        Self::prepare_as(frame, spec, Some(model))
+    }
+
+    fn prepare_as(frame: Frame, spec: &PrepareSpec, model: Option<&Preprocessing>) -> Result<Self, DataError> {
         let window = spec.checked_window()?;
         frame.check_not_empty()?;
         let mut warnings = frame.warnings().to_vec();
         let names = Names::resolve(&frame, spec, &mut warnings)?;
         let frame = ordered(frame, spec)?;
-        let cut = Cut::new(&frame, spec)?;
+        let cut = Cut::new(&frame, spec, model)?;
         cut.check_sizes(window)?;
         let prepared = match window {
             Some(window) => cut.series(&names, window, &mut warnings)?,
             None => cut.table(&names, spec.task, &mut warnings)?,
         };
-        assemble(&frame, spec, prepared, warnings)
+        assemble(&frame, spec, model, prepared, warnings)
     }
 }
 
-/// The only columns to read, where the spec names them all.
-fn named_columns(spec: &PrepareSpec) -> Option<Vec<String>> {
-    let mut columns = spec.features.clone()?;
-    if spec.target.is_empty() && spec.task != Task::Forecasting {
-        return None;
+impl PrepareSpec {
+    /// What to read of a file: the time column, and the only columns that are needed where the spec names them all.
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            time: self.time.clone(),
+            columns: self.named_columns(),
+        }
     }
-    columns.extend(
-        spec.target
-            .iter()
-            .filter(|name| spec.features.iter().flatten().all(|other| other != *name))
-            .cloned(),
-    );
-    Some(columns)
+
+    fn named_columns(&self) -> Option<Vec<String>> {
+        let mut columns = self.features.clone()?;
+        if self.target.is_empty() && self.task != Task::Forecasting {
+            return None;
+        }
+        let more = self.target.iter().filter(|name| !columns.contains(name)).cloned();
+        let more: Vec<String> = more.collect();
+        columns.extend(more);
+        Some(columns)
+    }
 }
 
 /// Order is checked where it means something: always for a forecast, otherwise when a time column was asked for.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, Duplicates, Missing, ReadOptions, Scaling, Step, Task, Window, matrix::unscale};
+use crate::{
+    DataError, Duplicates, Missing, PrepareSpec, ReadOptions, Scaling, Split, Step, Task, Window, matrix::unscale,
+};
 
 /// The state that turns a new file into the numbers a model was trained on. Survives JSON to the last bit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +59,23 @@ impl Preprocessing {
         ReadOptions {
             time: self.time.clone(),
             columns: Some(self.features.iter().map(|column| column.name.clone()).collect()),
+        }
+    }
+
+    /// How rows are prepared to judge the model by: as those that it learned from. The split's test rows count.
+    pub fn evaluation_spec(&self, split: Split) -> PrepareSpec {
+        let names = |columns: &[FittedColumn]| columns.iter().map(|column| column.name.clone()).collect();
+        PrepareSpec {
+            time: self.time.clone(),
+            features: Some(names(&self.features)),
+            target: names(&self.targets),
+            split,
+            missing: self.missing,
+            scaling: self.scaling,
+            window: self.window,
+            sort: self.sort,
+            duplicates: self.duplicates,
+            ..PrepareSpec::new(self.task)
         }
     }
 

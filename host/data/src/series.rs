@@ -55,7 +55,7 @@ impl Cut<'_> {
         };
         let samples = samples.map(|starts| starts.whole(window.rows(), &gaps));
         for ((starts, part), split) in samples.iter().zip(&self.parts).zip(TRAINABLE) {
-            if starts.len() > 0 || part.is_empty() {
+            if starts.len() > 0 || part.is_empty() || !self.matters(split) {
                 continue;
             }
             let before = if split == SplitName::Train {

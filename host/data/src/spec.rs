@@ -107,6 +107,38 @@ named! {
 }
 
 named! {
+    /// How a table is written.
+    DataFormat ("format") {
+        /// A header, then rows, separated by commas or semicolons.
+        Csv = "csv",
+        /// The same, separated by tabs.
+        Tsv = "tsv",
+        /// Apache Parquet.
+        Parquet = "parquet",
+        /// Apache Arrow's IPC stream.
+        Arrow = "arrow",
+        /// An array of objects: column to value.
+        Json = "json",
+    }
+}
+
+impl DataFormat {
+    /// The format that a file's name ends in: `csv`, `tsv` (or `tab`), `parquet` (or `pq`), `arrow` (or `arrows`, `ipc`),
+    /// `json`; whatever the case.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let (_, ending) = name.rsplit_once('.')?;
+        Some(match ending.to_ascii_lowercase().as_str() {
+            "csv" => DataFormat::Csv,
+            "tsv" | "tab" => DataFormat::Tsv,
+            "parquet" | "pq" => DataFormat::Parquet,
+            "arrow" | "arrows" | "ipc" => DataFormat::Arrow,
+            "json" => DataFormat::Json,
+            _ => return None,
+        })
+    }
+}
+
+named! {
     /// A part of the data. A data set for training has the first three, one for predicting the last.
     SplitName ("split") {
         /// The earliest rows, which the model learns from.

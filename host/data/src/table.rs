@@ -56,14 +56,20 @@ impl Cut<'_> {
         let position = |row: usize| kept.partition_point(|&kept| kept < row);
         let parts = self.parts.clone().map(|part| position(part.start)..position(part.end));
         for ((part, before), split) in parts.iter().zip(&self.parts).zip(TRAINABLE) {
-            if part.is_empty() && !before.is_empty() {
+            if part.is_empty() && !before.is_empty() && self.matters(split) {
                 let remedy = "fill in the missing values (--missing mean), or choose fewer --features";
                 return Err(self.too_few(split, "none of them is complete".to_owned(), remedy));
             }
         }
         let (labels, classes) = match labels {
             Some(labels) => {
-                let (indices, classes) = labels.indices(&kept, parts[0].end, warnings);
+                let (indices, classes) = match self.model {
+                    Some(model) => (
+                        labels.indices_in(&model.classes, self.frame, &kept)?,
+                        model.classes.clone(),
+                    ),
+                    None => labels.indices(&kept, parts[0].end, warnings),
+                };
                 (Some(indices), classes)
             }
             None => (None, Vec::new()),

@@ -2,18 +2,14 @@
 //!
 //! An entry is machine code, so it is only ever run when it is certain that this program wrote it whole: the folder must
 //! be ours alone, the name holds everything that decides what the code is, and the content is checked against its hash
-//! before wasmtime sees it. Whatever fails a check is compiled again.
+//! before wasmtime sees it ([`crate::code`]). Whatever fails a check is compiled again.
 
+use crate::code;
 use crate::error::SandboxError;
-use sha2::{Digest, Sha256};
 use std::fs;
-use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-const MAGIC: &[u8; 16] = b"trainyard-code-1";
-const HASH: usize = 32;
 
 /// A folder of compiled plugins, safe to share between processes of one user.
 #[derive(Debug, Clone)]
@@ -41,33 +37,25 @@ impl Cache {
         Ok(Cache { folder })
     }
 
-    /// The entry of a key, if it is there and whole.
-    pub(crate) fn read(&self, key: &str) -> Option<Vec<u8>> {
-        let mut content = fs::read(self.path(key)).ok()?;
-        let (header, payload) = content.split_at_checked(MAGIC.len() + HASH)?;
-        let (magic, hash) = header.split_at(MAGIC.len());
-        if magic != MAGIC || hash != Sha256::digest(payload).as_slice() {
-            return None;
-        }
-        content.drain(..MAGIC.len() + HASH);
+    /// The machine code under a name, if it is there and whole.
+    pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let mut content = fs::read(self.path(name)).ok()?;
+        let length = code::unseal(&content)?.0.len();
+        content.truncate(length);
         Some(content)
     }
 
-    /// Keeps an entry. A reader sees the old one or the new one, never a part.
-    pub(crate) fn write(&self, key: &str, payload: &[u8]) -> std::io::Result<()> {
+    /// Keeps sealed machine code. A reader sees the old entry or the new one, never a part.
+    pub(crate) fn write(&self, name: &str, sealed: &[u8]) -> std::io::Result<()> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let temporary = self.folder.join(format!(
-            ".{key}.{}.{}",
+            ".{name}.{}.{}",
             std::process::id(),
             COUNTER.fetch_add(1, Relaxed)
         ));
         let written = private_file(&temporary)
-            .and_then(|mut file| {
-                file.write_all(MAGIC)?;
-                file.write_all(&Sha256::digest(payload))?;
-                file.write_all(payload)
-            })
-            .and_then(|()| fs::rename(&temporary, self.path(key)));
+            .and_then(|mut file| file.write_all(sealed))
+            .and_then(|()| fs::rename(&temporary, self.path(name)));
         if written.is_err() {
             // Nothing is lost when this fails too: it is a file that nobody reads.
             let _ = fs::remove_file(&temporary);
@@ -75,67 +63,8 @@ impl Cache {
         written
     }
 
-    pub(crate) fn path(&self, key: &str) -> PathBuf {
-        self.folder.join(key)
-    }
-}
-
-/// Everything that decides what a plugin compiles to.
-pub(crate) fn key(digest: &str, engine: &wasmtime::Engine) -> String {
-    let mut hash = Sha256::new();
-    hash.update(MAGIC);
-    hash.update(digest);
-    hash.update(env!("CARGO_PKG_VERSION"));
-    hash.update(cpu_features());
-    // Holds wasmtime's version, the target and every setting of the compiler.
-    engine.precompile_compatibility_hash().hash(&mut Feed(&mut hash));
-    hex(&hash.finalize())
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// Lets a `Hash` write into a hash that is the same in every process.
-struct Feed<'a>(&'a mut Sha256);
-
-impl Hasher for Feed<'_> {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    fn finish(&self) -> u64 {
-        0
-    }
-}
-
-/// The instructions that the compiler may have used: a home folder may be shared between unlike machines.
-fn cpu_features() -> String {
-    #[cfg(target_arch = "x86_64")]
-    {
-        macro_rules! present {
-            ($($name:tt)*) => {
-                [$(($name, std::arch::is_x86_feature_detected!($name))),*]
-            };
-        }
-        present!(
-            "sse3" "ssse3" "sse4.1" "sse4.2" "popcnt" "avx" "avx2" "fma" "bmi1" "bmi2" "lzcnt"
-            "cmpxchg16b" "avx512f" "avx512bitalg" "avx512dq" "avx512vl" "avx512vbmi"
-        )
-        .iter()
-        .filter(|(_, present)| *present)
-        .map(|(name, _)| format!("{name},"))
-        .collect()
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        std::env::consts::ARCH.to_owned()
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 }
 
@@ -195,33 +124,31 @@ mod tests {
         (folder, cache)
     }
 
+    fn sealed() -> Vec<u8> {
+        code::seal(b"machine code".to_vec(), &[7; 32])
+    }
+
     #[test]
     fn an_entry_comes_back_as_it_was() {
         let (_folder, cache) = cache();
         assert_eq!(cache.read("key"), None);
-        cache.write("key", b"machine code").unwrap();
+        cache.write("key", &sealed()).unwrap();
         assert_eq!(cache.read("key").unwrap(), b"machine code");
     }
 
     #[test]
     fn a_damaged_or_foreign_entry_is_as_good_as_none() {
         let (_folder, cache) = cache();
-        cache.write("key", b"machine code").unwrap();
+        cache.write("key", &sealed()).unwrap();
         let whole = fs::read(cache.path("key")).unwrap();
         for damaged in [
             &whole[..whole.len() - 1],
             &whole[..20],
             b"",
-            b"\x7fELF something else altogether, and long enough for a header",
+            b"\x7fELF something else altogether, and long enough for a hash and whatever else may stand at an end",
         ] {
             fs::write(cache.path("key"), damaged).unwrap();
             assert_eq!(cache.read("key"), None);
-        }
-        for place in 0..whole.len() {
-            let mut flipped = whole.clone();
-            flipped[place] ^= 1;
-            fs::write(cache.path("key"), flipped).unwrap();
-            assert_eq!(cache.read("key"), None, "byte {place}");
         }
     }
 

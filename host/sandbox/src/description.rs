@@ -1,11 +1,12 @@
 //! What a plugin says about itself, checked.
 
 use crate::bindings::exports::trainyard::plugin::algorithm as wit;
-use crate::error::{SandboxError, one_line, quoted};
+use crate::error::SandboxError;
 use crate::limits::Limits;
-use crate::parameters::Schema;
 use serde::Serialize;
 use std::collections::HashSet;
+use trainyard_parameters::Schema;
+use trainyard_parameters::{one_line, quoted};
 
 /// What a plugin says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -88,7 +88,7 @@ impl Engine {
     }
 }
 
-fn config(options: &EngineOptions) -> Config {
+pub(crate) fn config(options: &EngineOptions) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -103,6 +103,8 @@ fn config(options: &EngineOptions) -> Config {
         // Memory images are mapped, not copied, when a plugin is instantiated.
         .memory_init_cow(true)
         .cranelift_opt_level(if options.quick { OptLevel::None } else { OptLevel::Speed });
+    #[cfg(unix)]
+    config.with_custom_code_memory(Some(Arc::new(crate::code::Executable)));
     config
 }
 

@@ -1,10 +1,10 @@
 //! What can go wrong with a plugin. Each is one line for a person, and has a code that never changes.
 
 use crate::inspect::Problem;
-use crate::parameters::ParameterProblem;
 use std::path::PathBuf;
 use std::time::Duration;
 use trainyard_kernels::bytes;
+use trainyard_parameters::{ParameterProblem, one_line};
 
 /// Why a plugin could not be loaded, or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +105,9 @@ pub enum SandboxError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file of machine code that is of no use here.
+    #[error("the plugin's machine code cannot be used: {0}; compile the plugin again")]
+    Code(String),
     /// The operating system refused something.
     #[error("cannot {what}: {source}")]
     Io {
@@ -137,6 +140,7 @@ impl SandboxError {
             SandboxError::HostPanic { .. } => "host-panic",
             SandboxError::Session(_) => "session",
             SandboxError::Cache { .. } => "cache",
+            SandboxError::Code(_) => "code",
             SandboxError::Io { .. } => "io",
             SandboxError::Engine(_) => "engine",
         }
@@ -251,39 +255,6 @@ impl std::fmt::Display for PluginError {
             PluginError::Algorithm(message) if message.is_empty() => "the algorithm gave no reason".to_owned(),
             PluginError::Algorithm(message) => one_line(message),
         })
-    }
-}
-
-/// The most characters of a plugin's text in a message.
-const LONGEST: usize = 2_000;
-
-/// A text that may be anything, as one line that a terminal can be trusted with.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line: String = text
-        .trim_end()
-        .chars()
-        .take(LONGEST)
-        .map(|c| match c {
-            '\n' | '\t' => ' ',
-            c if c.is_control() => '\u{fffd}',
-            c => c,
-        })
-        .collect();
-    if text.chars().nth(LONGEST).is_some() {
-        line.push_str(" …");
-    }
-    line
-}
-
-/// A name that may be anything, in backticks.
-pub(crate) fn quoted(name: &str) -> String {
-    const SHOWN: usize = 60;
-    let line = one_line(name);
-    if line.chars().count() > SHOWN {
-        let start: String = line.chars().take(SHOWN).collect();
-        format!("`{start}…`")
-    } else {
-        format!("`{line}`")
     }
 }
 

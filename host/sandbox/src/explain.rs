@@ -1,8 +1,9 @@
 //! From the way in which a plugin stopped to an error that a person understands.
 
-use crate::error::{LimitExceeded, SandboxError, Trap, one_line};
+use crate::error::{LimitExceeded, SandboxError, Trap};
 use crate::limits::Limits;
 use crate::state::State;
+use trainyard_parameters::one_line;
 use wasmtime::WasmBacktrace;
 use wasmtime_wasi::I32Exit;
 

@@ -1,9 +1,9 @@
 //! What a plugin needs, and whether this host has it, told without running any of its code.
 
 use crate::bindings;
-use crate::cache::hex;
+use crate::code::hex;
 use crate::description::Description;
-use crate::error::{SandboxError, one_line};
+use crate::error::SandboxError;
 use crate::load;
 use crate::sniff::{self, Kind};
 use crate::surface::{Interface, Name, Surface};
@@ -12,6 +12,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::LazyLock;
+use trainyard_parameters::one_line;
 
 /// The package of the contract.
 const PACKAGE: &str = "trainyard:plugin";

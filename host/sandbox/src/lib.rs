@@ -31,6 +31,7 @@
 
 mod bindings;
 mod cache;
+mod code;
 mod control;
 mod description;
 mod engine;
@@ -41,7 +42,6 @@ mod host;
 mod inspect;
 mod limits;
 mod load;
-mod parameters;
 mod report;
 mod results;
 mod run;
@@ -51,6 +51,7 @@ mod surface;
 mod wasi;
 
 pub use cache::Cache;
+pub use code::{code_name, is_whole};
 pub use control::Control;
 pub use description::{Description, MetricDescription};
 pub use engine::{Engine, EngineOptions};
@@ -58,7 +59,7 @@ pub use error::{LimitExceeded, PluginError, SandboxError, Trap};
 pub use inspect::{Inspection, Problem, Used, contract_version};
 pub use limits::Limits;
 pub use load::{Origin, Plugin};
-pub use parameters::{ParameterProblem, Schema};
 pub use report::{Checkpoint, Event, Level};
 pub use run::{Job, Metric, Runner, TrainedModel};
 pub use sniff::Kind;
+pub use trainyard_parameters::{ParameterProblem, Schema};

@@ -1,10 +1,11 @@
 //! From a file to a plugin that is ready to run: recognised, wrapped, checked against the contract, compiled.
 
 use crate::bindings::PluginPre;
-use crate::cache::{self, hex};
+use crate::cache::Cache;
+use crate::code::{self, hex};
 use crate::description::Description;
 use crate::engine::Engine;
-use crate::error::{SandboxError, one_line};
+use crate::error::SandboxError;
 use crate::inspect::{Inspection, Problem};
 use crate::limits::Limits;
 use crate::sniff::{self, Kind};
@@ -15,6 +16,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 use trainyard_kernels::bytes;
+use trainyard_parameters::one_line;
 use wasmtime::component::Component;
 
 /// The largest file that is taken.
@@ -29,6 +31,8 @@ pub enum Origin {
     Compiled,
     /// The compiler just now, and the cache could not keep it for the reason given.
     NotKept(String),
+    /// Whoever started this process, and had it compiled before.
+    Given,
 }
 
 /// A plugin that is ready to run, any number of times. A clone is the same plugin.
@@ -52,15 +56,63 @@ impl Plugin {
     pub fn load(engine: &Engine, content: &[u8]) -> Result<Self, SandboxError> {
         check_size(content.len() as u64)?;
         let kind = sniff::sniff(content)?;
-        let digest = hex(&Sha256::digest(content));
-        let (component, origin) = compiled(engine, content, kind, &digest)?;
+        let digest = Sha256::digest(content).into();
+        let (component, origin) = match engine.cache().and_then(|cache| cached(engine, cache, &digest)) {
+            Some(component) => (component, Origin::Cached),
+            None => {
+                let component = compiled(engine, content, kind)?;
+                let origin = kept(engine, &component, &digest);
+                (component, origin)
+            }
+        };
+        Self::ready(engine, &component, kind, hex(&digest), origin)
+    }
+
+    /// Compiles a file's content for other processes to use with [`Plugin::from_code`]: the plugin, and the content of a
+    /// file of its machine code. Asks no cache.
+    pub fn compile(engine: &Engine, content: &[u8]) -> Result<(Self, Vec<u8>), SandboxError> {
+        check_size(content.len() as u64)?;
+        let kind = sniff::sniff(content)?;
+        let digest = Sha256::digest(content).into();
+        let component = compiled(engine, content, kind)?;
+        let sealed = code::seal(component.serialize().map_err(SandboxError::engine)?, &digest);
+        let plugin = Self::ready(engine, &component, kind, hex(&digest), Origin::Compiled)?;
+        Ok((plugin, sealed))
+    }
+
+    /// A plugin from a file of machine code that [`Plugin::compile`] made, in another process with an engine like this
+    /// one. The file is mapped, not read: a large plugin is there as quickly as a small one. Code of another plugin, and
+    /// of another version of this program, is refused.
+    ///
+    /// # Safety
+    ///
+    /// The file holds machine code, and nothing here looks whether it is what the compiler made. The caller vouches that it
+    /// is ([`code::is_whole`] tells whether it is whole), and that nobody writes to the file as long as this process
+    /// lives.
+    #[cfg(unix)]
+    pub unsafe fn from_code(engine: &Engine, digest: &str, code: &std::fs::File) -> Result<Self, SandboxError> {
+        let code = code::map(code, digest)?;
+        // SAFETY: the caller vouches for the content, and that it stays as it is; the mapping is never taken away.
+        let component = unsafe { Component::deserialize_raw(engine.wasmtime(), code) }
+            .map_err(|error| SandboxError::Code(one_line(&format!("{error:#}"))))?;
+        // Whatever it was, it is a component now.
+        Self::ready(engine, &component, Kind::Component, digest.to_owned(), Origin::Given)
+    }
+
+    fn ready(
+        engine: &Engine,
+        component: &Component,
+        kind: Kind,
+        digest: String,
+        origin: Origin,
+    ) -> Result<Self, SandboxError> {
         let wasi = component
             .component_type()
             .imports(engine.wasmtime())
             .any(|(name, _)| name.starts_with("wasi:"));
         let pre = engine
             .linker(wasi)?
-            .instantiate_pre(&component)
+            .instantiate_pre(component)
             .and_then(PluginPre::new)
             .map_err(|error| mismatch(&format!("{error:#}")))?;
         Ok(Plugin {
@@ -150,30 +202,42 @@ fn check_size(size: u64) -> Result<(), SandboxError> {
     Ok(())
 }
 
-fn compiled(engine: &Engine, content: &[u8], kind: Kind, digest: &str) -> Result<(Component, Origin), SandboxError> {
-    let key = cache::key(digest, engine.wasmtime());
-    if let Some(code) = engine.cache().and_then(|cache| cache.read(&key)) {
-        // SAFETY: the bytes are what `Component::serialize` gave: the cache's folder can be written by us alone, and the
-        // content has just matched the hash that was stored with it.
-        if let Ok(component) = unsafe { Component::deserialize(engine.wasmtime(), code) } {
-            return Ok((component, Origin::Cached));
-        }
-    }
-    let wrapped = component(content, kind)?;
-    Inspection::of_component(content, kind, &wrapped)?.check()?;
-    let component = Component::from_binary(engine.wasmtime(), &wrapped).map_err(|error| SandboxError::NotAPlugin {
-        found: format!("it cannot be compiled: {}", one_line(&format!("{error:#}"))),
-        remedy: "build it with the SDK".into(),
-    })?;
-    let kept = engine.cache().map_or(Ok(()), |cache| {
-        let code = component.serialize().map_err(|error| error.to_string())?;
-        cache.write(&key, &code).map_err(|error| error.to_string())
-    });
-    let origin = match kept {
+/// What the cache has of a plugin.
+fn cached(engine: &Engine, cache: &Cache, digest: &[u8; 32]) -> Option<Component> {
+    let code = cache.read(&code::name(&hex(digest), engine.wasmtime()))?;
+    // SAFETY: the bytes are what `Component::serialize` gave: the cache's folder can be written by us alone, and the
+    // content has just matched the hash that was stored with it.
+    unsafe { Component::deserialize(engine.wasmtime(), code) }.ok()
+}
+
+/// Puts a compiled plugin into the cache, if there is one.
+fn kept(engine: &Engine, component: &Component, digest: &[u8; 32]) -> Origin {
+    let Some(cache) = engine.cache() else {
+        return Origin::Compiled;
+    };
+    let name = code::name(&hex(digest), engine.wasmtime());
+    let kept = component
+        .serialize()
+        .map_err(|error| error.to_string())
+        .and_then(|code| {
+            cache
+                .write(&name, &code::seal(code, digest))
+                .map_err(|error| error.to_string())
+        });
+    match kept {
         Ok(()) => Origin::Compiled,
         Err(reason) => Origin::NotKept(reason),
-    };
-    Ok((component, origin))
+    }
+}
+
+/// Wraps, checks and compiles.
+fn compiled(engine: &Engine, content: &[u8], kind: Kind) -> Result<Component, SandboxError> {
+    let wrapped = component(content, kind)?;
+    Inspection::of_component(content, kind, &wrapped)?.check()?;
+    Component::from_binary(engine.wasmtime(), &wrapped).map_err(|error| SandboxError::NotAPlugin {
+        found: format!("it cannot be compiled: {}", one_line(&format!("{error:#}"))),
+        remedy: "build it with the SDK".into(),
+    })
 }
 
 /// The component that a file is, or becomes.

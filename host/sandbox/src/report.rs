@@ -1,11 +1,11 @@
 //! What a running plugin tells the world: progress, checkpoints, and a log that it cannot flood.
 
-use crate::error::one_line;
 use crate::limits::Limits;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use trainyard_kernels::Tensor;
+use trainyard_parameters::one_line;
 
 /// How much a line of the log matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

@@ -2,12 +2,12 @@
 
 use crate::bindings::trainyard::plugin::run::Metric as WitMetric;
 use crate::description::{Description, check_metric_name};
-use crate::error::quoted;
 use crate::limits::Limits;
 use crate::run::{Metric, TrainedModel};
 use std::collections::HashSet;
 use trainyard_data::{Dataset, SplitName, Task};
 use trainyard_kernels::{DType, Tensor, bytes};
+use trainyard_parameters::quoted;
 
 pub(crate) fn check_model(model: &TrainedModel, limits: &Limits) -> Result<(), String> {
     if model.tensors.len() > limits.model_tensors {

@@ -4,7 +4,7 @@ use crate::bindings;
 use crate::bindings::exports::trainyard::plugin::algorithm::Model;
 use crate::control::Control;
 use crate::description::Description;
-use crate::error::{PluginError, SandboxError, one_line};
+use crate::error::{PluginError, SandboxError};
 use crate::explain::{Interrupted, explain, stopped};
 use crate::host::convert::from_wit;
 use crate::host::{Host, Phase};
@@ -21,6 +21,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use trainyard_data::{Dataset, SplitName};
 use trainyard_kernels::{Device, Session, SessionOptions, Tensor};
+use trainyard_parameters::one_line;
 use wasmtime::{Store, UpdateDeadline};
 
 /// Stack for the host's functions, above what the plugin may use of it. Only what is touched takes memory.

@@ -211,7 +211,7 @@ impl OutputStream for Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::hex;
+    use crate::code::hex;
     use crate::limits::Limits;
 
     #[test]

@@ -38,6 +38,56 @@ fn a_module_of_text_is_a_plugin() {
     assert_eq!(description.tasks, ["regression"]);
 }
 
+/// Machine code of a plugin, in a file as a worker keeps it.
+fn code_file(content: &[u8]) -> (String, std::fs::File) {
+    let (plugin, code) = Plugin::compile(engine(), content).unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, &code).unwrap();
+    (plugin.digest().to_owned(), file)
+}
+
+#[test]
+fn code_that_was_compiled_elsewhere_runs_from_its_file() {
+    use std::io::Seek;
+    let (digest, mut file) = code_file(&module(&describing("", "")));
+    file.rewind().unwrap();
+    assert!(trainyard_sandbox::is_whole(&file, &digest).unwrap());
+    // SAFETY: the compiler has just written it, and nobody else knows it.
+    let plugin = unsafe { Plugin::from_code(engine(), &digest, &file) }.unwrap();
+    assert_eq!(plugin.digest(), digest);
+    assert_eq!(*plugin.origin(), Origin::Given);
+    for _ in 0..2 {
+        assert_eq!(plugin.describe(&Limits::default()).unwrap().name, "text");
+    }
+    let again = plugin.clone();
+    drop(plugin);
+    again.describe(&Limits::default()).unwrap();
+}
+
+#[test]
+fn code_of_another_plugin_or_of_another_engine_is_refused() {
+    use std::io::{Seek, Write};
+    let (digest, mut file) = code_file(&module(&describing("", "")));
+    let refused = |engine: &Engine, digest: &str, file: &std::fs::File| {
+        // SAFETY: what is not the compiler's is refused before it is run; that is what is tested.
+        let error = unsafe { Plugin::from_code(engine, digest, file) }.err().unwrap();
+        assert_eq!(error.code(), "code", "{error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+    };
+    refused(engine(), &"0".repeat(64), &file);
+    let other = Engine::new(EngineOptions::default()).unwrap();
+    refused(&other, &digest, &file);
+
+    file.rewind().unwrap();
+    file.write_all(b"no ELF").unwrap();
+    file.rewind().unwrap();
+    assert!(!trainyard_sandbox::is_whole(&file, &digest).unwrap());
+    for length in [0, 79, 80, 200] {
+        file.set_len(length).unwrap();
+        refused(engine(), &digest, &file);
+    }
+}
+
 #[test]
 fn an_inspection_says_what_fits() {
     let inspection = Inspection::of(&module(&describing("", ""))).unwrap();

@@ -234,7 +234,7 @@ fn a_file_that_is_absent_or_of_another_kind_is_named() {
     let file = TestFile::new("notes.txt", "hello");
     assert!(
         file.refusal(&spec)
-            .starts_with("notes.txt: only .csv, .tsv and .parquet files are read")
+            .starts_with("notes.txt: only .csv, .tsv, .parquet, .arrow and .json files are read")
     );
     for name in ["absent.csv", "absent.parquet", "absent"] {
         let error = Dataset::open(name.as_ref(), &spec).unwrap_err();

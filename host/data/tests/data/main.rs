@@ -5,6 +5,7 @@ mod bad_data;
 mod batches;
 mod files;
 mod forecasting;
+mod formats;
 mod predicting;
 mod reading;
 mod scaling;

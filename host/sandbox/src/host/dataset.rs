@@ -4,11 +4,11 @@ use crate::bindings::trainyard::plugin::dataset::{
     Batch, BatchOptions, DatasetSchema, Host as Functions, HostBatches, Split,
 };
 use crate::bindings::trainyard::plugin::types::{Dtype, Error, LimitError};
-use crate::error::{one_line, quoted};
 use crate::host::convert::{invalid_argument, limit_error, to_wit};
 use crate::host::{Answer, Host, Phase};
 use trainyard_data::{Buffer, DType, DataError, Dataset, SplitName};
 use trainyard_kernels::{self as kernels, Session, Tensor};
+use trainyard_parameters::{one_line, quoted};
 use wasmtime::component::Resource;
 
 /// One pass over a split.

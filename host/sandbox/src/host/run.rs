@@ -3,12 +3,12 @@
 use crate::bindings::trainyard::plugin::run::{Host as Functions, Level as WitLevel, Metric, SavedCheckpoint};
 use crate::bindings::trainyard::plugin::types::{Error, OpError};
 use crate::description::check_metric_name;
-use crate::error::quoted;
 use crate::host::convert::{invalid_argument, limit_error, to_wit};
 use crate::host::{Answer, Host, Phase};
 use crate::report::{Checkpoint, Event, Level};
 use std::collections::HashSet;
 use trainyard_kernels::Tensor;
+use trainyard_parameters::quoted;
 use wasmtime::component::Resource;
 
 impl Functions for Host {

@@ -3,7 +3,7 @@
 //! The schema is a JSON Schema (2020-12) of one object. The checking is done by the `jsonschema` crate; here are the rules
 //! beyond it (every name must be known, defaults are filled in) and the words.
 
-use crate::error::{one_line, quoted};
+use crate::text::{one_line, quoted};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -386,7 +386,7 @@ fn read_as(ty: &str, schema: &Value, text: &str) -> Option<Value> {
 }
 
 /// Fewest changes of one letter between two names, in any case of letters.
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.to_lowercase(), b.to_lowercase());
     let b: Vec<char> = b.chars().take(100).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -1,0 +1,46 @@
+//! Models, their training runs, plugins and data sets, and the life of a job.
+//!
+//! - [`state`] is the state machine: what may follow what. Every change of a run goes through it, inside the transaction
+//!   that writes the row, guarded by the run's fencing token.
+//! - Four ports say what the rest of Trainyard needs from outside: [`Store`] (rows), [`Broker`] (which run is to be done
+//!   next, and who has it), [`Feed`] (what happens right now) and [`Artifacts`] (files). Each has an adapter that needs
+//!   nothing installed ([`sqlite`], [`local`]). **The row is the truth**; the broker only dispatches.
+//! - A fifth, [`Compute`], is what the server asks of a worker: to look at a plugin or a file, to predict, to evaluate.
+//!
+//! WebAssembly and HTTP are unknown here.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod artifacts;
+mod broker;
+mod compute;
+mod dataset;
+mod event;
+mod feed;
+pub mod local;
+mod model;
+mod plugin;
+mod run;
+pub mod sqlite;
+pub mod state;
+mod store;
+mod token;
+
+pub use artifacts::{ArtifactError, Artifacts, ByteStream, StoredObject};
+pub use broker::{Broker, BrokerError, Delivery, Signal};
+pub use compute::{Compute, ComputeError, DataReport, Evaluation, PluginReport, Prediction, Rows};
+pub use dataset::{PreprocessOptions, Source, StoredDataset, TrainingDataset};
+pub use event::{Entry, Event, LogLevel};
+pub use feed::{Feed, FeedItem, Subscription};
+pub use model::{Model, ModelFilter, ModelPatch, ModelStatus, NewModel, Page};
+pub use plugin::PluginVersion;
+pub use run::{Finished, NewRun, ResourceUsage, Run, RunFilter, RunLimits, RunState, SeriesPoint};
+pub use store::{Claim, IdempotentRequest, Replay, Store, StoreError};
+pub use token::{NewToken, Scope, Token};
+
+/// The time, as rows and events have it.
+pub type Timestamp = chrono::DateTime<chrono::Utc>;
+/// A model's number, given by the store.
+pub type ModelId = i64;
+/// A run's name, a random UUID; the original's `task_id`.
+pub type RunId = String;

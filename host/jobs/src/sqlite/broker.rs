@@ -1,0 +1,175 @@
+//! The queue as a table. A lease is a time in a row, so it needs no connection that stays open.
+//!
+//! Within a process a waiting worker wakes at once; what another process enqueues it finds by looking four times a
+//! second.
+
+use super::database::Database;
+use super::rows::{from_small, json, now, time};
+use crate::{Broker, BrokerError, Delivery, RunId, Signal, Timestamp};
+use async_trait::async_trait;
+use sqlx::Row;
+use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+/// How often a waiting worker looks.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A [`Broker`] on a SQLite file.
+#[derive(Clone)]
+pub struct SqliteBroker {
+    database: Database,
+}
+
+impl SqliteBroker {
+    /// The broker of a database.
+    pub fn new(database: Database) -> Self {
+        SqliteBroker { database }
+    }
+
+    /// Whether a run of these queues waits or has lost its worker.
+    async fn has_some(&self, queues: &[&str]) -> Result<bool, BrokerError> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM queue WHERE queue IN (SELECT value FROM json_each(?1))
+                 AND (lease_until IS NULL OR lease_until <= ?2))",
+        )
+        .bind(json(queues)?)
+        .bind(time(&now()))
+        .fetch_one(&self.database.readers)
+        .await?)
+    }
+}
+
+/// The end of a lease from now on; what no calendar holds never ends.
+fn until(lease: Duration) -> Timestamp {
+    let lease = chrono::TimeDelta::from_std(lease).unwrap_or(chrono::TimeDelta::days(36_500));
+    now() + lease.min(chrono::TimeDelta::days(36_500))
+}
+
+/// One statement did one row, or the lease is lost.
+fn held(delivery: &Delivery, done: sqlx::sqlite::SqliteQueryResult) -> Result<(), BrokerError> {
+    match done.rows_affected() {
+        0 => Err(BrokerError::LeaseLost {
+            run: delivery.run.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Broker for SqliteBroker {
+    async fn enqueue(&self, queue: &str, run: &RunId) -> Result<(), BrokerError> {
+        sqlx::query("INSERT INTO queue (run_id, queue) VALUES (?, ?) ON CONFLICT (run_id) DO NOTHING")
+            .bind(run)
+            .bind(queue)
+            .execute(&self.database.writer)
+            .await?;
+        self.database.enqueued.notify_waiters();
+        Ok(())
+    }
+
+    async fn take(&self, queues: &[&str], worker: &str, lease: Duration) -> Result<Option<Delivery>, BrokerError> {
+        let row = sqlx::query(
+            "UPDATE queue SET receipt = ?1, worker = ?2, lease_until = ?3, deliveries = deliveries + 1
+             WHERE number = (SELECT number FROM queue WHERE queue IN (SELECT value FROM json_each(?4))
+                 AND (lease_until IS NULL OR lease_until <= ?5) ORDER BY number LIMIT 1)
+             RETURNING run_id, receipt, deliveries",
+        )
+        .bind(uuid::Uuid::new_v4().to_string())
+        .bind(worker)
+        .bind(time(&until(lease)))
+        .bind(json(queues)?)
+        .bind(time(&now()))
+        .fetch_optional(&self.database.writer)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Delivery {
+            run: row.try_get("run_id")?,
+            receipt: row.try_get("receipt")?,
+            deliveries: from_small(&row, "deliveries")?,
+        }))
+    }
+
+    async fn wait(&self, queues: &[&str], at_most: Duration) {
+        let end = Instant::now() + at_most;
+        loop {
+            // Listens before it looks, so that nothing can be enqueued unheard between the two.
+            let enqueued = self.database.enqueued.notified();
+            tokio::pin!(enqueued);
+            enqueued.as_mut().enable();
+            // Where looking fails, taking fails too and says why; here it only must not spin.
+            if self.has_some(queues).await.unwrap_or(false) {
+                return;
+            }
+            let look = (Instant::now() + LOOK).min(end);
+            tokio::select! {
+                () = enqueued => return,
+                () = tokio::time::sleep_until(look) => {}
+            }
+            if look == end {
+                return;
+            }
+        }
+    }
+
+    async fn renew(&self, delivery: &Delivery, lease: Duration) -> Result<(), BrokerError> {
+        // One that ran out while nobody else came is as good as held.
+        let done = sqlx::query("UPDATE queue SET lease_until = ?3 WHERE run_id = ?1 AND receipt = ?2")
+            .bind(&delivery.run)
+            .bind(&delivery.receipt)
+            .bind(time(&until(lease)))
+            .execute(&self.database.writer)
+            .await?;
+        held(delivery, done)
+    }
+
+    async fn acknowledge(&self, delivery: &Delivery) -> Result<(), BrokerError> {
+        let done = sqlx::query("DELETE FROM queue WHERE run_id = ? AND receipt = ?")
+            .bind(&delivery.run)
+            .bind(&delivery.receipt)
+            .execute(&self.database.writer)
+            .await?;
+        held(delivery, done)
+    }
+
+    async fn release(&self, delivery: &Delivery) -> Result<(), BrokerError> {
+        let done = sqlx::query(
+            "UPDATE queue SET receipt = NULL, worker = NULL, lease_until = NULL WHERE run_id = ? AND receipt = ?",
+        )
+        .bind(&delivery.run)
+        .bind(&delivery.receipt)
+        .execute(&self.database.writer)
+        .await?;
+        held(delivery, done)?;
+        self.database.enqueued.notify_waiters();
+        Ok(())
+    }
+
+    async fn withdraw(&self, run: &RunId) -> Result<bool, BrokerError> {
+        let done = sqlx::query("DELETE FROM queue WHERE run_id = ? AND (lease_until IS NULL OR lease_until <= ?)")
+            .bind(run)
+            .bind(time(&now()))
+            .execute(&self.database.writer)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    async fn depth(&self) -> Result<(u64, u64), BrokerError> {
+        let row = sqlx::query("SELECT count(*) AS runs, count(*) FILTER (WHERE lease_until > ?) AS taken FROM queue")
+            .bind(time(&now()))
+            .fetch_one(&self.database.readers)
+            .await?;
+        let taken = super::rows::from_integer(&row, "taken")?;
+        Ok((super::rows::from_integer(&row, "runs")?.saturating_sub(taken), taken))
+    }
+
+    async fn signal(&self, signal: Signal) -> Result<(), BrokerError> {
+        // Nobody who listens is fine: workers also look at the row.
+        let _ = self.database.signals.send(signal);
+        Ok(())
+    }
+
+    fn signals(&self) -> broadcast::Receiver<Signal> {
+        self.database.signals.subscribe()
+    }
+}

@@ -1,0 +1,191 @@
+//! Who may do what and who did what: tokens, idempotency keys, the audit log.
+
+use super::database::Database;
+use super::rows::{from_json, from_optional_time, from_time, json, now, time};
+use crate::{IdempotentRequest, NewToken, Replay, StoreError, Token};
+use chrono::TimeDelta;
+use serde_json::{Value, json as object};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+/// How long an idempotency key is remembered.
+const KEPT: TimeDelta = TimeDelta::hours(24);
+
+fn read_token(row: &SqliteRow) -> Result<Token, sqlx::Error> {
+    Ok(Token {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        scopes: from_json(row, "scopes")?,
+        created_at: from_time(row, "created_at")?,
+        expires_at: from_optional_time(row, "expires_at")?,
+        revoked_at: from_optional_time(row, "revoked_at")?,
+    })
+}
+
+pub(super) async fn add_token(database: &Database, token: NewToken) -> Result<Token, StoreError> {
+    let mut transaction = database.write().await?;
+    let inserted = sqlx::query(
+        "INSERT INTO tokens (name, hash, scopes, created_at, expires_at) VALUES (?, ?, ?, ?, ?) RETURNING *",
+    )
+    .bind(&token.name)
+    .bind(&token.hash[..])
+    .bind(json(&token.scopes)?)
+    .bind(time(&now()))
+    .bind(token.expires_at.as_ref().map(time))
+    .fetch_one(&mut *transaction)
+    .await;
+    let token = match inserted {
+        Ok(row) => read_token(&row)?,
+        Err(error)
+            if error
+                .as_database_error()
+                .is_some_and(|error| error.is_unique_violation()) =>
+        {
+            return Err(StoreError::Conflict("there is a token with this secret already".into()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    transaction.commit().await?;
+    Ok(token)
+}
+
+pub(super) async fn tokens(database: &Database) -> Result<Vec<(Token, [u8; 32])>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM tokens ORDER BY id")
+        .fetch_all(&database.readers)
+        .await?;
+    let mut tokens = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let hash: &[u8] = row.try_get("hash")?;
+        let hash = hash
+            .try_into()
+            .map_err(|_| StoreError::Unavailable("a token's hash in the database is not 32 bytes long".into()))?;
+        tokens.push((read_token(row)?, hash));
+    }
+    Ok(tokens)
+}
+
+pub(super) async fn revoke_token(database: &Database, id: i64) -> Result<Token, StoreError> {
+    let mut transaction = database.write().await?;
+    let row = sqlx::query("UPDATE tokens SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1 RETURNING *")
+        .bind(id)
+        .bind(time(&now()))
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let token = read_token(&row.ok_or_else(|| StoreError::NotFound {
+        what: "token",
+        id: id.to_string(),
+    })?)?;
+    transaction.commit().await?;
+    Ok(token)
+}
+
+pub(super) async fn begin(database: &Database, request: &IdempotentRequest) -> Result<Replay, StoreError> {
+    let now = now();
+    let mut transaction = database.write().await?;
+    sqlx::query("DELETE FROM idempotency_keys WHERE created_at < ?")
+        .bind(time(&(now - KEPT)))
+        .execute(&mut *transaction)
+        .await?;
+    let known = sqlx::query("SELECT fingerprint, status, body FROM idempotency_keys WHERE key = ?")
+        .bind(&request.key)
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let replay = match known {
+        None => {
+            sqlx::query("INSERT INTO idempotency_keys (key, fingerprint, created_at) VALUES (?, ?, ?)")
+                .bind(&request.key)
+                .bind(&request.fingerprint)
+                .bind(time(&now))
+                .execute(&mut *transaction)
+                .await?;
+            Replay::New
+        }
+        Some(row) if row.try_get::<&str, _>("fingerprint")? != request.fingerprint => Replay::Mismatch,
+        Some(row) => match (
+            row.try_get::<Option<u16>, _>("status")?,
+            row.try_get::<Option<String>, _>("body")?,
+        ) {
+            (Some(status), Some(body)) => Replay::Answered { status, body },
+            _ => Replay::InProgress,
+        },
+    };
+    transaction.commit().await?;
+    Ok(replay)
+}
+
+pub(super) async fn end(
+    database: &Database,
+    request: &IdempotentRequest,
+    answer: Option<(u16, &str)>,
+) -> Result<(), StoreError> {
+    let mut transaction = database.write().await?;
+    // An answer that was given once stays.
+    match answer {
+        Some((status, body)) => {
+            sqlx::query(
+                "UPDATE idempotency_keys SET status = ?3, body = ?4
+                 WHERE key = ?1 AND fingerprint = ?2 AND status IS NULL",
+            )
+            .bind(&request.key)
+            .bind(&request.fingerprint)
+            .bind(status)
+            .bind(body)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        None => {
+            sqlx::query("DELETE FROM idempotency_keys WHERE key = ? AND fingerprint = ? AND status IS NULL")
+                .bind(&request.key)
+                .bind(&request.fingerprint)
+                .execute(&mut *transaction)
+                .await?;
+        }
+    }
+    Ok(transaction.commit().await?)
+}
+
+pub(super) async fn audit(
+    database: &Database,
+    who: &str,
+    action: &str,
+    subject: &str,
+    details: &Value,
+) -> Result<(), StoreError> {
+    let mut transaction = database.write().await?;
+    sqlx::query("INSERT INTO audit_log (at, who, action, subject, details) VALUES (?, ?, ?, ?, ?)")
+        .bind(time(&now()))
+        .bind(who)
+        .bind(action)
+        .bind(subject)
+        .bind(json(details)?)
+        .execute(&mut *transaction)
+        .await?;
+    Ok(transaction.commit().await?)
+}
+
+pub(super) async fn audit_log(database: &Database, limit: u32) -> Result<Vec<Value>, StoreError> {
+    let rows = sqlx::query("SELECT at, who, action, subject, details FROM audit_log ORDER BY id DESC LIMIT ?")
+        .bind(i64::from(limit))
+        .fetch_all(&database.readers)
+        .await?;
+    let mut lines = Vec::with_capacity(rows.len());
+    for row in &rows {
+        lines.push(object!({
+            "at": row.try_get::<&str, _>("at")?,
+            "who": row.try_get::<&str, _>("who")?,
+            "action": row.try_get::<&str, _>("action")?,
+            "subject": row.try_get::<&str, _>("subject")?,
+            "details": from_json::<Value>(row, "details")?,
+        }));
+    }
+    Ok(lines)
+}
+
+pub(super) async fn check(database: &Database) -> Result<(), StoreError> {
+    let mut transaction = database.write().await?;
+    sqlx::query("INSERT OR REPLACE INTO health (only, checked_at) VALUES (1, ?)")
+        .bind(time(&now()))
+        .execute(&mut *transaction)
+        .await?;
+    Ok(transaction.commit().await?)
+}

@@ -1,0 +1,260 @@
+//! The queue: what a `Broker` has to keep to.
+
+use futures_util::future::{join, join_all};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use trainyard_jobs::{Broker, BrokerError, Delivery, Signal};
+
+const QUEUES: &[&str] = &["training"];
+/// A lease that no test outlives.
+const LONG: Duration = Duration::from_secs(600);
+/// A lease to outlive.
+const SHORT: Duration = Duration::from_millis(100);
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn add(broker: &dyn Broker, run: &str) {
+    broker.enqueue("training", &run.to_owned()).await.unwrap();
+}
+
+async fn take(broker: &dyn Broker, lease: Duration) -> Delivery {
+    broker
+        .take(QUEUES, "worker-1", lease)
+        .await
+        .unwrap()
+        .expect("a run waits")
+}
+
+async fn nothing_to_take(broker: &dyn Broker) {
+    assert_eq!(broker.take(QUEUES, "worker-9", LONG).await.unwrap(), None);
+}
+
+/// Waits for a lease that was not renewed to run out.
+async fn take_when_lost(broker: &dyn Broker) -> Delivery {
+    let start = Instant::now();
+    loop {
+        if let Some(delivery) = broker.take(QUEUES, "worker-2", LONG).await.unwrap() {
+            return delivery;
+        }
+        assert!(start.elapsed() < PATIENCE, "the lease never ran out");
+        broker.wait(QUEUES, Duration::from_millis(50)).await;
+    }
+}
+
+fn lost<T: std::fmt::Debug>(result: Result<T, BrokerError>, run: &str) {
+    assert!(
+        matches!(&result, Err(BrokerError::LeaseLost { run: lost }) if lost == run),
+        "{result:?}"
+    );
+}
+
+pub async fn runs_are_taken_in_the_order_of_submits(broker: &dyn Broker) {
+    for number in 0..20 {
+        add(broker, &format!("r{number}")).await;
+    }
+    for number in 0..20 {
+        let delivery = take(broker, LONG).await;
+        assert_eq!((delivery.run, delivery.deliveries), (format!("r{number}"), 1));
+    }
+    nothing_to_take(broker).await;
+}
+
+pub async fn a_worker_takes_from_its_queues_alone(broker: &dyn Broker) {
+    broker.enqueue("large", &"r1".into()).await.unwrap();
+    broker.enqueue("'; DROP TABLE queue; --", &"r2".into()).await.unwrap();
+    nothing_to_take(broker).await;
+    assert_eq!(broker.take(&[], "w", LONG).await.unwrap(), None);
+    let delivery = broker
+        .take(&["training", "'; DROP TABLE queue; --"], "w", LONG)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(delivery.run, "r2");
+    let delivery = broker.take(&["training", "large"], "w", LONG).await.unwrap().unwrap();
+    assert_eq!(delivery.run, "r1");
+}
+
+pub async fn eight_workers_at_once_never_take_the_same_run(broker: &dyn Broker) {
+    let wanted: BTreeSet<String> = (0..200).map(|number| format!("r{number}")).collect();
+    for run in &wanted {
+        add(broker, run).await;
+    }
+    let worker = async |name: String| {
+        let mut taken = Vec::new();
+        while let Some(delivery) = broker.take(QUEUES, &name, LONG).await.unwrap() {
+            taken.push(delivery);
+        }
+        taken
+    };
+    let taken: Vec<_> = join_all((0..8).map(|number| worker(format!("w{number}"))))
+        .await
+        .into_iter()
+        .flatten()
+        .collect();
+    assert_eq!(taken.len(), 200);
+    assert!(taken.iter().all(|delivery| delivery.deliveries == 1));
+    assert_eq!(
+        taken
+            .iter()
+            .map(|delivery| delivery.receipt.clone())
+            .collect::<BTreeSet<_>>()
+            .len(),
+        200
+    );
+    assert_eq!(
+        taken.into_iter().map(|delivery| delivery.run).collect::<BTreeSet<_>>(),
+        wanted
+    );
+    assert_eq!(broker.depth().await.unwrap(), (0, 200));
+}
+
+pub async fn a_run_whose_lease_ran_out_goes_to_another_worker(broker: &dyn Broker) {
+    add(broker, "r1").await;
+    let first = take(broker, SHORT).await;
+    let second = take_when_lost(broker).await;
+    assert_eq!((second.run.as_str(), second.deliveries), ("r1", 2));
+    assert_ne!(second.receipt, first.receipt);
+    lost(broker.renew(&first, LONG).await, "r1");
+    lost(broker.acknowledge(&first).await, "r1");
+    lost(broker.release(&first).await, "r1");
+    // None of that disturbed whoever has it now.
+    nothing_to_take(broker).await;
+    broker.renew(&second, LONG).await.unwrap();
+    broker.acknowledge(&second).await.unwrap();
+    assert_eq!(broker.depth().await.unwrap(), (0, 0));
+}
+
+pub async fn a_lost_run_comes_before_those_that_wait(broker: &dyn Broker) {
+    add(broker, "r1").await;
+    take(broker, SHORT).await;
+    tokio::time::sleep(SHORT * 2).await;
+    add(broker, "r2").await;
+    assert_eq!(take(broker, LONG).await.run, "r1");
+    assert_eq!(take(broker, LONG).await.run, "r2");
+}
+
+pub async fn a_renewed_lease_holds(broker: &dyn Broker) {
+    add(broker, "r1").await;
+    let delivery = take(broker, SHORT).await;
+    broker.renew(&delivery, LONG).await.unwrap();
+    tokio::time::sleep(SHORT * 3).await;
+    nothing_to_take(broker).await;
+    assert_eq!(broker.depth().await.unwrap(), (0, 1));
+    // Also shorter than it was: from now on counts.
+    broker.renew(&delivery, SHORT).await.unwrap();
+    assert_eq!(take_when_lost(broker).await.deliveries, 2);
+}
+
+pub async fn an_acknowledged_run_is_gone(broker: &dyn Broker) {
+    add(broker, "r1").await;
+    let delivery = take(broker, LONG).await;
+    broker.acknowledge(&delivery).await.unwrap();
+    nothing_to_take(broker).await;
+    lost(broker.acknowledge(&delivery).await, "r1");
+    lost(broker.renew(&delivery, LONG).await, "r1");
+    lost(broker.release(&delivery).await, "r1");
+    // And may come again.
+    add(broker, "r1").await;
+    assert_eq!(take(broker, LONG).await.deliveries, 1);
+}
+
+pub async fn a_run_given_back_is_taken_at_once(broker: &dyn Broker) {
+    add(broker, "r1").await;
+    add(broker, "r2").await;
+    let delivery = take(broker, LONG).await;
+    broker.release(&delivery).await.unwrap();
+    lost(broker.release(&delivery).await, "r1");
+    let again = take(broker, LONG).await;
+    assert_eq!((again.run.as_str(), again.deliveries), ("r1", 2));
+    lost(broker.acknowledge(&delivery).await, "r1");
+    broker.acknowledge(&again).await.unwrap();
+}
+
+pub async fn only_a_run_that_nobody_has_is_withdrawn(broker: &dyn Broker) {
+    add(broker, "r1").await;
+    add(broker, "r2").await;
+    let delivery = take(broker, LONG).await;
+    assert!(!broker.withdraw(&"r1".into()).await.unwrap());
+    broker.renew(&delivery, LONG).await.unwrap();
+    assert!(broker.withdraw(&"r2".into()).await.unwrap());
+    assert!(!broker.withdraw(&"r2".into()).await.unwrap());
+    assert!(!broker.withdraw(&"r3".into()).await.unwrap());
+    nothing_to_take(broker).await;
+    broker.release(&delivery).await.unwrap();
+    assert!(broker.withdraw(&"r1".into()).await.unwrap());
+}
+
+pub async fn a_run_is_queued_once(broker: &dyn Broker) {
+    join_all((0..8).map(|_| add(broker, "r1"))).await;
+    add(broker, "r2").await;
+    broker.enqueue("large", &"r1".into()).await.unwrap();
+    assert_eq!(broker.depth().await.unwrap(), (2, 0));
+    let delivery = take(broker, LONG).await;
+    assert_eq!(delivery.run, "r1");
+    // Nor while it is taken: whoever has it keeps it.
+    add(broker, "r1").await;
+    assert_eq!(broker.depth().await.unwrap(), (1, 1));
+    broker.renew(&delivery, LONG).await.unwrap();
+    assert_eq!(take(broker, LONG).await.run, "r2");
+}
+
+pub async fn depth_counts_a_lost_run_as_waiting(broker: &dyn Broker) {
+    for run in ["r1", "r2", "r3"] {
+        add(broker, run).await;
+    }
+    take(broker, LONG).await;
+    take(broker, Duration::ZERO).await;
+    assert_eq!(broker.depth().await.unwrap(), (2, 1));
+}
+
+pub async fn waiting_ends_when_a_run_comes(broker: &dyn Broker) {
+    let start = Instant::now();
+    let wait = broker.wait(QUEUES, PATIENCE);
+    let submit = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        add(broker, "r1").await;
+    };
+    join(wait, submit).await;
+    assert!(start.elapsed() < PATIENCE);
+    let delivery = take(broker, LONG).await;
+    // Also when it is given back.
+    join(broker.wait(QUEUES, PATIENCE), broker.release(&delivery))
+        .await
+        .1
+        .unwrap();
+    assert!(start.elapsed() < PATIENCE);
+    // And at once when one is there already.
+    broker.wait(QUEUES, PATIENCE).await;
+    assert!(start.elapsed() < PATIENCE);
+}
+
+pub async fn waiting_ends_when_a_lease_runs_out(broker: &dyn Broker) {
+    let start = Instant::now();
+    add(broker, "r1").await;
+    take(broker, SHORT).await;
+    broker.wait(QUEUES, PATIENCE).await;
+    assert!(start.elapsed() < PATIENCE);
+    take_when_lost(broker).await;
+}
+
+pub async fn waiting_ends_when_nothing_comes(broker: &dyn Broker) {
+    broker.enqueue("large", &"r1".into()).await.unwrap();
+    tokio::time::timeout(PATIENCE, broker.wait(QUEUES, Duration::from_millis(30)))
+        .await
+        .unwrap();
+    tokio::time::timeout(PATIENCE, broker.wait(QUEUES, Duration::ZERO))
+        .await
+        .unwrap();
+    nothing_to_take(broker).await;
+}
+
+pub async fn a_signal_reaches_everyone_who_listens(broker: &dyn Broker) {
+    // To nobody is fine.
+    broker.signal(Signal::Stop("r0".into())).await.unwrap();
+    let (mut first, mut second) = (broker.signals(), broker.signals());
+    broker.signal(Signal::Stop("r1".into())).await.unwrap();
+    for receiver in [&mut first, &mut second] {
+        let signal = tokio::time::timeout(PATIENCE, receiver.recv()).await.unwrap().unwrap();
+        assert_eq!(signal, Signal::Stop("r1".into()));
+    }
+}

@@ -1,0 +1,4 @@
+//! Interim.
+fn main() -> std::process::ExitCode {
+    trainyard_worker::runner::main()
+}

@@ -1,0 +1,333 @@
+//! Work that somebody waits for: inspections, predictions, evaluations. All of it is done by runners.
+
+use crate::code::PluginFiles;
+use crate::failure::Failure;
+use crate::process::Runner;
+use crate::protocol::{Order, PluginIdentity, Report, Task, TaskLimits, files};
+use crate::source;
+use crate::worker::Shared;
+use async_trait::async_trait;
+use chrono::Utc;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use trainyard_data::DataFormat;
+use trainyard_jobs::{
+    Compute, ComputeError, DataReport, Evaluation, PluginReport, PluginVersion, Prediction, Rows, Run, TrainingDataset,
+};
+
+/// How long a request waits for its turn before it is told to come again.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a runner's memory is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What the server calls.
+pub(crate) struct Desk {
+    shared: Arc<Shared>,
+    turns: Semaphore,
+    open: Mutex<HashMap<String, Arc<OpenModel>>>,
+}
+
+/// A model that a runner holds open; empty until someone needs it, and after a failure.
+struct OpenModel {
+    runner: tokio::sync::Mutex<Option<Runner>>,
+    used: Mutex<Instant>,
+}
+
+impl Desk {
+    pub fn new(shared: Arc<Shared>) -> Arc<Self> {
+        let desk = Arc::new(Desk {
+            turns: Semaphore::new(shared.options.compute_slots),
+            open: Mutex::default(),
+            shared,
+        });
+        let weak = Arc::downgrade(&desk);
+        let idle = desk.shared.options.open_idle;
+        tokio::spawn(async move {
+            let mut clock = tokio::time::interval((idle / 4).max(Duration::from_millis(100)));
+            while let Some(desk) = weak.upgrade() {
+                desk.close_idle(idle);
+                drop(desk);
+                clock.tick().await;
+            }
+        });
+        desk
+    }
+
+    /// Closes every open model.
+    pub fn close(&self) {
+        self.lock().clear();
+    }
+
+    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, ComputeError> {
+        match tokio::time::timeout(PATIENCE, self.turns.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(ComputeError::Busy),
+        }
+    }
+
+    /// Asks a fresh runner one thing. Whoever asked ends the runner.
+    async fn once(&self, task: Task, file: &File) -> Result<(Report, Runner), ComputeError> {
+        let _turn = self.turn().await?;
+        let mut runner = self.shared.pool.take().await.map_err(Failure::from)?;
+        match self.ask(&mut runner, task, &[file]).await {
+            Ok(report) => Ok((report, runner)),
+            Err(error) => {
+                runner.kill().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn ask(&self, runner: &mut Runner, task: Task, files: &[&File]) -> Result<Report, ComputeError> {
+        let options = &self.shared.options;
+        let memory = options.compute_memory_mb << 20;
+        match tokio::time::timeout(options.compute_time, ask(runner, task, files, memory)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(ComputeError::Timeout {
+                seconds: options.compute_time.as_secs(),
+            }),
+        }
+    }
+
+    /// Asks the runner that holds a run's result open; opens it first if need be.
+    async fn ask_model(&self, run: &Run, task: Task, file: &File) -> Result<Report, ComputeError> {
+        let _turn = self.turn().await?;
+        let model = self.model(&run.id);
+        let mut slot = model.runner.lock().await;
+        let mut runner = match slot.take().filter(|runner| runner.usage().is_some()) {
+            Some(runner) => runner,
+            None => self.open(run).await?,
+        };
+        let answer = self.ask(&mut runner, task, &[file]).await;
+        *model.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        match &answer {
+            // What was asked was at fault, the runner is not.
+            Ok(_) | Err(ComputeError::Refused { .. }) => *slot = Some(runner),
+            Err(_) => runner.kill().await,
+        }
+        answer
+    }
+
+    async fn open(&self, run: &Run) -> Result<Runner, ComputeError> {
+        let Some(prefix) = &run.file_path else {
+            return Err(ComputeError::Failed(format!("run {} has no result", run.id)));
+        };
+        let artifacts = &self.shared.artifacts;
+        let load = async {
+            let PluginFiles { plugin, code } = self.shared.code.files(&run.plugin_digest).await?;
+            let weights = artifacts.open(&format!("{prefix}/{}", files::WEIGHTS)).await?;
+            let about = artifacts.open(&format!("{prefix}/{}", files::ABOUT)).await?;
+            Ok::<_, Failure>([plugin, code, weights, about])
+        };
+        let opened = load.await?;
+        let mut runner = self.shared.pool.take().await.map_err(Failure::from)?;
+        let task = Task::Open {
+            plugin: identity(run),
+            limits: self.limits(),
+        };
+        let answer = self.ask(&mut runner, task, &opened.each_ref()).await;
+        match answer {
+            Ok(Report::Opened) => Ok(runner),
+            Ok(other) => {
+                runner.kill().await;
+                Err(unexpected(&other).into())
+            }
+            Err(error) => {
+                runner.kill().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn limits(&self) -> TaskLimits {
+        let options = &self.shared.options;
+        TaskLimits {
+            time_seconds: options.compute_time.as_secs(),
+            tensor_memory: (options.compute_memory_mb << 20) / 4 * 3,
+            threads: options.threads,
+        }
+    }
+
+    /// The place of a model; the one that was used longest ago makes room.
+    fn model(&self, run: &str) -> Arc<OpenModel> {
+        let mut open = self.lock();
+        if let Some(model) = open.get(run) {
+            return model.clone();
+        }
+        if open.len() >= self.shared.options.open_models.max(1) {
+            let oldest = open
+                .iter()
+                .min_by_key(|(_, model)| *model.used.lock().unwrap_or_else(PoisonError::into_inner))
+                .map(|(run, _)| run.clone());
+            // Whoever is being served by it keeps it until then.
+            oldest.and_then(|run| open.remove(&run));
+        }
+        let model = Arc::new(OpenModel {
+            runner: tokio::sync::Mutex::new(None),
+            used: Mutex::new(Instant::now()),
+        });
+        open.insert(run.to_owned(), model.clone());
+        model
+    }
+
+    fn close_idle(&self, idle: Duration) {
+        self.lock().retain(|_, model| {
+            model.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < idle
+                || model.runner.try_lock().is_err()
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<OpenModel>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Compute for Desk {
+    async fn inspect_plugin(&self, file: PathBuf) -> Result<PluginReport, ComputeError> {
+        let file = open(&file)?;
+        let (report, runner) = self.once(Task::Inspect, &file).await?;
+        let read = match report {
+            Report::Inspected { inspection } => described(&inspection).map(|plugin| PluginReport { plugin, inspection }),
+            other => Err(unexpected(&other)),
+        };
+        if let Ok(report) = &read
+            && let Err(failure) = self.shared.code.keep(&report.plugin.digest, &runner).await
+        {
+            // The first training compiles it, then.
+            tracing::warn!(%failure, "a compiled plugin could not be kept");
+        }
+        runner.kill().await;
+        Ok(read?)
+    }
+
+    async fn inspect_data(&self, file: PathBuf, format: DataFormat) -> Result<DataReport, ComputeError> {
+        let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let file = open(&file)?;
+        let (report, runner) = self.once(Task::Data { format, name }, &file).await?;
+        runner.kill().await;
+        match report {
+            Report::Data(report) => Ok(report),
+            other => Err(unexpected(&other).into()),
+        }
+    }
+
+    async fn predict(&self, run: &Run, rows: Rows, rolling: bool) -> Result<Prediction, ComputeError> {
+        let file = in_memory(&rows.content).map_err(|error| ComputeError::Failed(error.to_string()))?;
+        let task = Task::Predict {
+            format: rows.format,
+            rolling,
+        };
+        match self.ask_model(run, task, &file).await? {
+            Report::Predicted(prediction) => Ok(prediction),
+            other => Err(unexpected(&other).into()),
+        }
+    }
+
+    async fn evaluate(&self, run: &Run, dataset: Option<TrainingDataset>) -> Result<Evaluation, ComputeError> {
+        let dataset = match dataset {
+            Some(dataset) => dataset,
+            None => TrainingDataset::parse(&run.training_dataset).map_err(ComputeError::Failed)?,
+        };
+        let shared = &self.shared;
+        let data = source::open(&dataset, &shared.store, &shared.artifacts, &shared.options.data_roots).await?;
+        let task = Task::Evaluate {
+            dataset,
+            format: data.format,
+            data_name: data.name,
+        };
+        match self.ask_model(run, task, &data.file).await? {
+            Report::Evaluated(evaluation) => Ok(evaluation),
+            other => Err(unexpected(&other).into()),
+        }
+    }
+}
+
+/// Has a runner inspect and compile a plugin.
+pub(crate) async fn inspect(runner: &mut Runner, plugin: &File) -> Result<Value, Failure> {
+    match ask(runner, Task::Inspect, &[plugin], u64::MAX).await? {
+        Report::Inspected { inspection } => Ok(inspection),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Gives a task and waits for what comes of it. A runner that holds more memory than it may is killed.
+async fn ask(runner: &mut Runner, task: Task, files: &[&File], memory: u64) -> Result<Report, Failure> {
+    let files: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
+    runner.send(&Order::Do(Box::new(task)), &files).await?;
+    let mut clock = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            report = runner.next() => match report? {
+                Report::Failed { code, message, details, log } => {
+                    return Err(Failure::Job { code, message, details, log });
+                }
+                Report::Log { .. } | Report::Progress { .. } | Report::Prepared { .. } => {}
+                report => return Ok(report),
+            },
+            _ = clock.tick() => {
+                let held = runner.usage().map_or(0, |usage| usage.resident_bytes);
+                if held > memory {
+                    return Err(Failure::Died(format!("it held {} MiB, and {} are allowed", held >> 20, memory >> 20)));
+                }
+            }
+        }
+    }
+}
+
+/// What to store of an inspected plugin.
+fn described(inspection: &Value) -> Result<PluginVersion, Failure> {
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let read = || {
+        let description = inspection.get("description")?;
+        let tasks = description.get("tasks")?.as_array()?;
+        Some(PluginVersion {
+            name: text(description, "name")?,
+            version: text(description, "version")?,
+            digest: text(inspection, "digest")?,
+            size: inspection.get("size")?.as_u64()?,
+            summary: text(description, "summary")?,
+            tasks: tasks.iter().filter_map(|task| task.as_str().map(str::to_owned)).collect(),
+            parameters: description.get("parameters")?.clone(),
+            metrics: description.get("metrics")?.clone(),
+            contract: text(inspection, "contract"),
+            created_at: Utc::now(),
+        })
+    };
+    read().ok_or_else(|| Failure::ours("inspection", "the runner's report makes no sense"))
+}
+
+/// Which plugin a run is of.
+pub(crate) fn identity(run: &Run) -> PluginIdentity {
+    PluginIdentity {
+        name: run.plugin.clone(),
+        version: run.plugin_version.clone(),
+        digest: run.plugin_digest.clone(),
+    }
+}
+
+fn unexpected(report: &Report) -> Failure {
+    let text = format!("{report:?}");
+    let word: String = text.chars().take_while(|c| c.is_alphanumeric()).collect();
+    Failure::Died(format!("it answered {word} to something else"))
+}
+
+fn open(path: &PathBuf) -> Result<File, ComputeError> {
+    File::open(path).map_err(|error| ComputeError::Failed(format!("{}: {error}", path.display())))
+}
+
+/// Rows as a file that only we and the runner can see.
+fn in_memory(content: &[u8]) -> std::io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("rows", rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file)
+}
+

@@ -1,0 +1,272 @@
+//! The worker: takes jobs while it has room, and sees to it that none is forgotten.
+
+use crate::code::CodeStore;
+use crate::compute::Desk;
+use crate::job::{self, Wish};
+use crate::options::WorkerOptions;
+use crate::pool::Pool;
+use crate::process::{Launcher, ProcessError};
+use crate::protocol::Isolation;
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use trainyard_jobs::{Artifacts, Broker, Compute, Delivery, Feed, RunId, Signal, Store};
+
+/// How often runs without a place in the queue are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+/// How long the queue may be silent before the worker looks by itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait when the queue cannot be used.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Everything that jobs and requests share.
+pub(crate) struct Shared {
+    pub store: Arc<dyn Store>,
+    pub broker: Arc<dyn Broker>,
+    pub feed: Arc<dyn Feed>,
+    pub artifacts: Arc<dyn Artifacts>,
+    pub options: WorkerOptions,
+    pub pool: Pool,
+    pub code: CodeStore,
+    /// The jobs that this worker has.
+    jobs: Mutex<HashMap<RunId, watch::Sender<Wish>>>,
+}
+
+/// What a worker needs.
+#[derive(Clone)]
+pub struct Services {
+    /// Rows.
+    pub store: Arc<dyn Store>,
+    /// Who does what next.
+    pub broker: Arc<dyn Broker>,
+    /// What happens right now.
+    pub feed: Arc<dyn Feed>,
+    /// Files.
+    pub artifacts: Arc<dyn Artifacts>,
+}
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// A folder cannot be made or used.
+    #[error("{folder}: cannot be used as the worker's folder: {reason}")]
+    Folder {
+        /// Which.
+        folder: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// No runner could be started.
+    #[error("no runner can be started: {0}")]
+    Runner(#[from] ProcessError),
+}
+
+/// A worker that is ready to work.
+pub struct Worker {
+    shared: Arc<Shared>,
+    desk: Arc<Desk>,
+    isolation: Isolation,
+}
+
+impl Worker {
+    /// Makes the folders, starts a first runner to see that it can, and keeps it ready.
+    pub async fn start(services: Services, options: WorkerOptions) -> Result<Self, WorkerError> {
+        for folder in [&options.scratch, &options.code] {
+            private_folder(folder).map_err(|error| WorkerError::Folder {
+                folder: folder.display().to_string(),
+                reason: error.to_string(),
+            })?;
+        }
+        let launcher = Launcher::new(options.program.clone(), options.scratch.clone())?;
+        if let Err(error) = launcher.clean() {
+            tracing::warn!(%error, "what an earlier worker left in the scratch folder stays");
+        }
+        let first = launcher.start().await?;
+        let isolation = first.isolation().clone();
+        first.kill().await;
+        let pool = Pool::new(launcher, options.warm);
+        let Services {
+            store,
+            broker,
+            feed,
+            artifacts,
+        } = services;
+        let shared = Arc::new(Shared {
+            code: CodeStore::new(options.code.clone(), artifacts.clone(), pool.clone()),
+            store,
+            broker,
+            feed,
+            artifacts,
+            options,
+            pool,
+            jobs: Mutex::default(),
+        });
+        Ok(Worker {
+            desk: Desk::new(shared.clone()),
+            shared,
+            isolation,
+        })
+    }
+
+    /// What shuts runners in on this machine.
+    pub fn isolation(&self) -> &Isolation {
+        &self.isolation
+    }
+
+    /// For the server: inspections, predictions, evaluations.
+    pub fn compute(&self) -> Arc<dyn Compute> {
+        self.desk.clone()
+    }
+
+    /// Works until it is told to shut down; then brings its jobs to their next checkpoint, gives them back, and returns.
+    pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
+        let room = Arc::new(Semaphore::new(self.shared.options.slots.max(1)));
+        let mut jobs = JoinSet::new();
+        let sweeper = tokio::spawn(sweep(self.shared.clone()));
+        let listener = tokio::spawn(listen(self.shared.clone()));
+        tokio::pin!(shutdown);
+        loop {
+            let taken = async {
+                let Ok(permit) = room.clone().acquire_owned().await else {
+                    return None;
+                };
+                Some((permit, self.take().await))
+            };
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                taken = taken => {
+                    let Some((permit, delivery)) = taken else { break };
+                    while jobs.try_join_next().is_some() {}
+                    let shared = self.shared.clone();
+                    jobs.spawn(async move {
+                        work(shared, delivery).await;
+                        drop(permit);
+                    });
+                }
+            }
+        }
+        for wish in self.shared.jobs().values() {
+            wish.send_modify(|wish| wish.drain = true);
+        }
+        while jobs.join_next().await.is_some() {}
+        sweeper.abort();
+        listener.abort();
+        self.desk.close();
+        self.shared.pool.close().await;
+    }
+
+    /// The next job; waits until there is one. Safe to drop: what was taken and is dropped comes back when its lease ends.
+    async fn take(&self) -> Delivery {
+        let Shared { broker, options, .. } = &*self.shared;
+        let queues: Vec<&str> = options.queues.iter().map(String::as_str).collect();
+        loop {
+            match broker.take(&queues, &options.name, options.lease).await {
+                Ok(Some(delivery)) => return delivery,
+                Ok(None) => broker.wait(&queues, PATIENCE).await,
+                Err(error) => {
+                    tracing::warn!(%error, "no job can be taken");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn jobs(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, watch::Sender<Wish>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Does a job, and renews its lease meanwhile.
+async fn work(shared: Arc<Shared>, delivery: Delivery) {
+    let (wishes, wish) = watch::channel(Wish::default());
+    shared.jobs().insert(delivery.run.clone(), wishes.clone());
+    let job = job::run(shared.clone(), delivery.clone(), wish);
+    tokio::pin!(job);
+    let renewals = renew(&shared, &delivery, &wishes);
+    tokio::pin!(renewals);
+    tokio::select! {
+        () = &mut job => {}
+        () = &mut renewals => job.await,
+    }
+    shared.jobs().remove(&delivery.run);
+}
+
+/// Renews the lease until it is lost. Looks at the row, too: someone may have stopped the run while nobody listened.
+async fn renew(shared: &Shared, delivery: &Delivery, wishes: &watch::Sender<Wish>) {
+    let options = &shared.options;
+    let mut clock = tokio::time::interval(options.renew);
+    let mut held_until = tokio::time::Instant::now() + options.lease;
+    clock.tick().await;
+    loop {
+        clock.tick().await;
+        match shared.broker.renew(delivery, options.lease).await {
+            Ok(()) => held_until = tokio::time::Instant::now() + options.lease,
+            Err(trainyard_jobs::BrokerError::LeaseLost { .. }) => break,
+            Err(error) if tokio::time::Instant::now() >= held_until => {
+                tracing::warn!(run = delivery.run, %error, "the lease could not be renewed in time");
+                break;
+            }
+            Err(error) => tracing::warn!(run = delivery.run, %error, "the lease could not be renewed; another try follows"),
+        }
+        match shared.store.run(&delivery.run).await {
+            Ok(run) if run.stop_requested => wishes.send_modify(|wish| wish.stop = true),
+            _ => {}
+        }
+    }
+    wishes.send_modify(|wish| wish.lost = true);
+}
+
+/// Passes on what is told to every worker.
+async fn listen(shared: Arc<Shared>) {
+    let mut signals = shared.broker.signals();
+    loop {
+        match signals.recv().await {
+            Ok(Signal::Stop(run)) => {
+                if let Some(wish) = shared.jobs().get(&run) {
+                    wish.send_modify(|wish| wish.stop = true);
+                }
+            }
+            // The rows tell what was missed.
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Puts back into the queue what has no place there: a server may have died between writing a run and enqueueing it.
+async fn sweep(shared: Arc<Shared>) {
+    let mut clock = tokio::time::interval(SWEEP);
+    let Some(queue) = shared.options.queues.first().cloned() else {
+        return;
+    };
+    loop {
+        clock.tick().await;
+        let unfinished = match shared.store.unfinished_runs().await {
+            Ok(unfinished) => unfinished,
+            Err(error) => {
+                tracing::warn!(%error, "runs without a place in the queue cannot be looked for");
+                continue;
+            }
+        };
+        for run in unfinished {
+            if let Err(error) = shared.broker.enqueue(&queue, &run.id).await {
+                tracing::warn!(run = run.id, %error, "a run cannot be put into the queue");
+                break;
+            }
+        }
+    }
+}
+
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+}

@@ -1,0 +1,8 @@
+//! The service end to end: a real `trainyard up`, real plugins, and requests as `curl` would send them.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod failures;
+mod harness;
+mod life;
+mod stopping;

@@ -1,5 +1,6 @@
 //! Why a command failed, and the exit code that says so to a script.
 
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use trainyard_data::DataError;
@@ -33,6 +34,60 @@ pub enum Failure {
     Usage(String),
     #[error("{0}")]
     Parameter(String),
+    #[error("{0}")]
+    Config(String),
+    /// The service cannot start or go on.
+    #[error("{0}")]
+    Service(String),
+    #[error("no server answers at {url} ({reason}); start one with `trainyard up`, or give its address with --url or TRAINYARD_URL")]
+    Unreachable { url: String, reason: String },
+    #[error("the connection to {url} was lost ({reason}); try again")]
+    Connection { url: String, reason: String },
+    #[error("{url} does not answer as a Trainyard server does ({problem}); check the address")]
+    Stranger { url: String, problem: String },
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// A training on a server ended without a result. The code is the host's name for what happened.
+    #[error("{message}")]
+    Training { code: String, message: String, log: Vec<String> },
+}
+
+/// What a server said when it did not do something.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}{}", remedy.as_ref().map_or_else(String::new, |remedy| format!("; {remedy}")))]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// A stable name, such as `already-training`.
+    pub error: String,
+    /// What was wrong, in one line.
+    pub message: String,
+    /// What to do.
+    pub remedy: Option<String>,
+    /// More of it; null where there is nothing.
+    pub details: Value,
+}
+
+impl Refusal {
+    /// The single reasons, where there are several.
+    fn reasons(&self) -> Vec<String> {
+        let list = match &self.details {
+            Value::Array(list) => Some(list),
+            Value::Object(object) => object.values().find_map(Value::as_array),
+            _ => None,
+        };
+        let spelled = |reason: &Value| {
+            let text = |name: &str| reason.get(name).and_then(Value::as_str).map(str::to_owned);
+            let parameter = text("parameter").map(|name| format!("{name}: ")).unwrap_or_default();
+            let expected = text("expected").map(|text| format!(", expected `{text}`")).unwrap_or_default();
+            let found = text("found").map(|text| format!(", found `{text}`")).unwrap_or_default();
+            let todo = text("remedy").or_else(|| text("allowed")).map(|text| format!("; {text}")).unwrap_or_default();
+            let problem = text("problem").or_else(|| text("message")).or_else(|| reason.as_str().map(str::to_owned));
+            let problem = problem.unwrap_or_else(|| reason.to_string());
+            trainyard_parameters::one_line(&format!("{parameter}{problem}{expected}{found}{todo}"))
+        };
+        list.map(|list| list.iter().map(spelled).collect()).unwrap_or_default()
+    }
 }
 
 impl Failure {
@@ -51,6 +106,29 @@ impl Failure {
             Failure::Artifact { .. } => "artifact",
             Failure::Usage(_) => "usage",
             Failure::Parameter(_) => "invalid-parameters",
+            Failure::Config(_) => "configuration",
+            Failure::Service(_) => "service",
+            Failure::Unreachable { .. } => "unreachable",
+            Failure::Connection { .. } => "connection",
+            Failure::Stranger { .. } => "not-a-server",
+            Failure::Refused(refusal) => &refusal.error,
+            Failure::Training { code, .. } => code,
+        }
+    }
+
+    /// The single reasons, where one line cannot hold them.
+    pub fn reasons(&self) -> Vec<String> {
+        match self {
+            Failure::Refused(refusal) => refusal.reasons(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// More for programs; null where there is nothing.
+    pub fn details(&self) -> &Value {
+        match self {
+            Failure::Refused(refusal) => &refusal.details,
+            _ => &Value::Null,
         }
     }
 
@@ -58,26 +136,41 @@ impl Failure {
     pub fn log(&self) -> &[String] {
         match self {
             Failure::Sandbox(error) => error.last_log(),
+            Failure::Training { log, .. } => log,
             _ => &[],
         }
     }
 
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Failure::Toolchain(_) | Failure::File { .. } => 1,
-            Failure::Usage(_) => 2,
+            Failure::Toolchain(_) | Failure::File { .. } | Failure::Service(_) => 1,
+            Failure::Unreachable { .. } | Failure::Connection { .. } | Failure::Stranger { .. } => 1,
+            Failure::Usage(_) | Failure::Config(_) => 2,
             Failure::Data(_) => 3,
             Failure::Artifact { .. } => 4,
             Failure::Parameter(_) => 5,
-            Failure::Sandbox(error) => match error.code() {
-                "unsuitable" => 2,
-                "not-a-plugin" | "contract-mismatch" | "invalid-description" => 4,
-                "invalid-parameters" => 5,
-                "timeout" | "guest-memory" | "limit" | "out-of-memory" => 7,
-                "cancelled" => 130,
-                "cache" | "io" | "engine" | "session" | "host-panic" => 1,
-                _ => 6,
-            },
+            Failure::Sandbox(error) => exit_code_of(error.code()).unwrap_or(6),
+            // What a runner on the server says has the names that it has here.
+            Failure::Training { code, .. } => exit_code_of(code).unwrap_or(6),
+            Failure::Refused(refusal) => exit_code_of(&refusal.error).unwrap_or(match refusal.status {
+                400 | 404 | 405 | 415 | 422 => 2,
+                _ => 1,
+            }),
         })
     }
+}
+
+/// The exit code of a failure by its name; none for names that say nothing of their kind.
+fn exit_code_of(code: &str) -> Option<u8> {
+    Some(match code {
+        code if code.starts_with("data.") => 3,
+        "file" | "dataset" | "no-dataset" => 3,
+        "unsuitable" => 2,
+        "not-a-plugin" | "contract-mismatch" | "invalid-description" => 4,
+        "invalid-parameters" => 5,
+        "timeout" | "guest-memory" | "limit" | "out-of-memory" | "time-limit" | "memory-limit" => 7,
+        "cancelled" => 130,
+        "cache" | "code" | "io" | "engine" | "session" | "host-panic" | "host" | "runner-died" => 1,
+        _ => return None,
+    })
 }

@@ -6,6 +6,13 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 use trainyard_sandbox::{Event, Level};
 
+/// Text for a person.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // Whoever reads may have gone away, as `head` does.
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
 /// One object, one line.
 pub fn print_json(value: &Value) {
     let mut out = std::io::stdout().lock();
@@ -20,6 +27,19 @@ pub fn metrics_json(metrics: &[(String, f64)]) -> Value {
         .map(|(name, value)| (name.clone(), json!(value)))
         .collect()
 }
+
+/// A bar that moves, with so many steps, a percentage and a message.
+pub fn bar(steps: u64) -> ProgressBar {
+    let bar = ProgressBar::new(steps);
+    if let Ok(style) = ProgressStyle::with_template(BAR) {
+        bar.set_style(style.progress_chars("━━╌"));
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// A constant that a test renders.
+const BAR: &str = "{bar:32.cyan/blue} {percent:>3} %  {msg}";
 
 enum Style {
     Bar(ProgressBar),
@@ -44,15 +64,7 @@ impl Display {
     pub fn new(json: bool) -> Self {
         let style = match (json, std::io::stderr().is_terminal()) {
             (true, _) => Style::Json,
-            (false, true) => {
-                let bar = ProgressBar::new(1000);
-                // The template is a constant that a test renders.
-                if let Ok(style) = ProgressStyle::with_template("{bar:32.cyan/blue} {percent:>3} %  {msg}") {
-                    bar.set_style(style.progress_chars("━━╌"));
-                }
-                bar.enable_steady_tick(Duration::from_millis(200));
-                Style::Bar(bar)
-            }
+            (false, true) => Style::Bar(bar(1000)),
             (false, false) => Style::Plain,
         };
         let now = Instant::now();
@@ -198,6 +210,6 @@ mod tests {
 
     #[test]
     fn the_bar_template_is_valid() {
-        assert!(ProgressStyle::with_template("{bar:32.cyan/blue} {percent:>3} %  {msg}").is_ok());
+        assert!(ProgressStyle::with_template(BAR).is_ok());
     }
 }

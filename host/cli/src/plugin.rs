@@ -4,6 +4,7 @@ use crate::args::{BuildOptions, FileOptions, NewOptions};
 use crate::failure::{Failure, Result};
 use crate::library;
 use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use trainyard_sandbox::{Description, Inspection};
@@ -152,14 +153,24 @@ fn told(description: &Description) -> Table {
     table
 }
 
-pub fn list() -> Result<()> {
+pub fn list(json: bool) -> Result<()> {
     let plugins = library::all();
-    if plugins.is_empty() {
+    if plugins.is_empty() && !json {
         println!("the library is empty: build it with `cargo xtask plugins`, or set TRAINYARD_PLUGINS to its folder");
     }
     let engine = library::engine()?;
     for (name, path) in plugins {
-        match Inspection::of_file(&engine, &path).map(|i| i.description) {
+        let inspection = Inspection::of_file(&engine, &path).map(|i| i.description);
+        if json {
+            crate::output::print_json(&json!({
+                "name": name,
+                "file": path,
+                "about": inspection.as_ref().ok(),
+                "error": inspection.as_ref().err().map(ToString::to_string),
+            }));
+            continue;
+        }
+        match inspection {
             Ok(Some(about)) => println!(
                 "{name:<12} {:<8} {}  [{}]",
                 about.version,

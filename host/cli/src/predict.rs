@@ -9,15 +9,10 @@ use serde_json::json;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use trainyard_data::{Dataset, SplitName, Task, format_time};
+use trainyard_data::Dataset;
 use trainyard_kernels::Tensor;
 use trainyard_sandbox::{Control, Event, Job, Limits, Plugin, Runner, SandboxError};
-
-/// What is printed: a header, and a row for each predicted row or step.
-struct Rows {
-    header: Vec<String>,
-    rows: Vec<Vec<String>>,
-}
+use trainyard_worker::prediction::{Cell, Table};
 
 pub fn predict(options: &PredictOptions) -> Result<()> {
     let artifact = artifact::read(&options.artifact)?;
@@ -61,8 +56,8 @@ pub fn predict(options: &PredictOptions) -> Result<()> {
     let model = artifact.model(runner.session())?;
     let outcome = runner.predict(&model);
     display.lock().unwrap_or_else(PoisonError::into_inner).finish();
-    let rows = rows(about, &dataset, read(&outcome?)?)?;
-    write(options, &rows)
+    let table = Table::of(about, &dataset, read(&outcome?)?)?;
+    write(options, &table.columns, &text(table.rows))
 }
 
 fn read(prediction: &Tensor) -> Result<Vec<f64>> {
@@ -71,64 +66,15 @@ fn read(prediction: &Tensor) -> Result<Vec<f64>> {
         .map_err(|e| Failure::Sandbox(SandboxError::Session(e)))
 }
 
-fn rows(about: &artifact::About, dataset: &Dataset, mut values: Vec<f64>) -> Result<Rows> {
-    let time = dataset.time_format();
-    let mut header: Vec<String> = vec![if time.is_some() {
-        about.preprocessing.time.clone().unwrap_or_else(|| "time".into())
-    } else {
-        "row".into()
-    }];
-    let classes = &about.preprocessing.classes;
-    let width = if about.preprocessing.task == Task::Classification {
-        header.push(
-            about
-                .preprocessing
-                .targets
-                .first()
-                .map_or("class", |t| t.name.as_str())
-                .to_owned(),
-        );
-        header.extend(classes.iter().map(|class| format!("p({class})")));
-        classes.len()
-    } else {
-        dataset.unscale_targets(&mut values)?;
-        header.extend(about.schema.targets.iter().cloned());
-        about.schema.targets.len()
+fn text(rows: Vec<Vec<Cell>>) -> Vec<Vec<String>> {
+    let text = |cell| match cell {
+        Cell::Text(text) => text,
+        Cell::Count(count) => count.to_string(),
+        Cell::Number(number) => digits(number),
     };
-    let samples = dataset.len(SplitName::Predict);
-    let steps = about.schema.horizon.max(1) as usize;
-    let several = samples > 1 && about.schema.horizon > 0;
-    if several {
-        header.insert(0, "forecast".into());
-    }
-    let mut rows = Vec::with_capacity(samples * steps);
-    for sample in 0..samples {
-        let places = dataset.target_rows(SplitName::Predict, sample)?;
-        let times = dataset.target_times(SplitName::Predict, sample)?;
-        for step in 0..steps {
-            let mut row = Vec::new();
-            if several {
-                row.push(sample.to_string());
-            }
-            row.push(match (&times, time) {
-                (Some(times), Some(format)) => format_time(times[step], format),
-                _ => places.get(step).map_or_else(String::new, ToString::to_string),
-            });
-            let at = (sample * steps + step) * width;
-            let values = &values[at..at + width];
-            if about.preprocessing.task == Task::Classification {
-                let best = values
-                    .iter()
-                    .enumerate()
-                    .max_by(|a, b| a.1.total_cmp(b.1))
-                    .map_or(0, |(i, _)| i);
-                row.push(classes[best].clone());
-            }
-            row.extend(values.iter().map(|&v| digits(v)));
-            rows.push(row);
-        }
-    }
-    Ok(Rows { header, rows })
+    rows.into_iter()
+        .map(|row| row.into_iter().map(text).collect())
+        .collect()
 }
 
 /// Seven significant digits, which is what a model of `f32` can say.
@@ -149,11 +95,10 @@ fn digits(value: f64) -> String {
     }
 }
 
-fn write(options: &PredictOptions, rows: &Rows) -> Result<()> {
+fn write(options: &PredictOptions, header: &[String], rows: &[Vec<String>]) -> Result<()> {
     if options.json && options.out.is_none() {
-        for row in &rows.rows {
-            let object: serde_json::Map<_, _> = rows
-                .header
+        for row in rows {
+            let object: serde_json::Map<_, _> = header
                 .iter()
                 .zip(row)
                 .map(|(name, text)| {
@@ -163,13 +108,13 @@ fn write(options: &PredictOptions, rows: &Rows) -> Result<()> {
                 .collect();
             output::print_json(&json!({"event": "prediction", "values": object}));
         }
-        output::print_json(&json!({"event": "result", "rows": rows.rows.len()}));
+        output::print_json(&json!({"event": "result", "rows": rows.len()}));
         return Ok(());
     }
     let mut csv = csv::Writer::from_writer(Vec::new());
     let written = csv
-        .write_record(&rows.header)
-        .and_then(|()| rows.rows.iter().try_for_each(|row| csv.write_record(row)));
+        .write_record(header)
+        .and_then(|()| rows.iter().try_for_each(|row| csv.write_record(row)));
     let bytes = written
         .map_err(std::io::Error::from)
         .and_then(|()| csv.into_inner().map_err(|e| e.into_error()));
@@ -178,9 +123,9 @@ fn write(options: &PredictOptions, rows: &Rows) -> Result<()> {
             let bytes = bytes.map_err(Failure::file("write", path))?;
             std::fs::write(path, bytes).map_err(Failure::file("write", path))?;
             if options.json {
-                output::print_json(&json!({"event": "result", "rows": rows.rows.len(), "file": path}));
+                output::print_json(&json!({"event": "result", "rows": rows.len(), "file": path}));
             } else {
-                eprintln!("{} rows: {}", rows.rows.len(), path.display());
+                eprintln!("{} rows: {}", rows.len(), path.display());
             }
         }
         None => {

@@ -1,7 +1,7 @@
 //! `trainyard run`: data, plugin, training, evaluation, model.
 
 use crate::args::RunOptions;
-use crate::artifact::{self, About, PluginIdentity};
+use crate::artifact;
 use crate::failure::{Failure, Result};
 use crate::output::{self, Display};
 use crate::{data, library, stop};
@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use trainyard_sandbox::{Control, Description, Event, Job, Limits, Runner, contract_version};
+use trainyard_sandbox::{Control, Description, Event, Job, Limits, Runner};
+use trainyard_worker::artifact::{About, Origin};
 
 pub fn run(options: &RunOptions) -> Result<()> {
     let start = Instant::now();
@@ -78,7 +79,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
     };
     let mut runner = Runner::new(&plugin, job, on_event)?;
     if let Some(bytes) = checkpoint {
-        runner.resume_from(artifact::decode_checkpoint(&bytes, runner.session())?);
+        runner.resume_from(artifact::decode_checkpoint(&out, &bytes, runner.session())?);
     }
     let outcome = runner.train().and_then(|model| {
         let metrics = runner.evaluate(&model)?;
@@ -90,26 +91,14 @@ pub fn run(options: &RunOptions) -> Result<()> {
     display.lock().unwrap_or_else(PoisonError::into_inner).finish();
     let (model, metrics) = outcome?;
 
-    let about = About {
-        format: 1,
-        host_version: env!("CARGO_PKG_VERSION").to_owned(),
-        contract_version: contract_version(),
-        plugin: PluginIdentity {
-            name: description.name.clone(),
-            version: description.version.clone(),
-            digest: plugin.digest().to_owned(),
-        },
+    let origin = Origin {
+        description: &description,
+        digest: plugin.digest(),
         parameters,
         seed: options.seed,
-        data: dataset.fingerprint().to_owned(),
-        schema: dataset.schema(),
-        preprocessing: dataset.preprocessing().clone(),
-        metrics: metrics
-            .iter()
-            .map(|(name, value)| (name.clone(), json!(value)))
-            .collect(),
-        note: serde_json::from_str(&model.note).unwrap_or_else(|_| Value::String(model.note.clone())),
+        dataset: &dataset,
     };
+    let about = About::of(origin, &model, &metrics);
     artifact::write(&out, &about, &model, &content)?;
     artifact::remove_checkpoint(&out);
 

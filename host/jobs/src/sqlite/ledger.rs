@@ -10,6 +10,8 @@ use sqlx::sqlite::SqliteRow;
 
 /// How long an idempotency key is remembered.
 const KEPT: TimeDelta = TimeDelta::hours(24);
+/// A request that is not answered after so long never will be: its server died. No upload may take longer.
+const ABANDONED: TimeDelta = TimeDelta::hours(1);
 
 fn read_token(row: &SqliteRow) -> Result<Token, sqlx::Error> {
     Ok(Token {
@@ -82,8 +84,9 @@ pub(super) async fn revoke_token(database: &Database, id: i64) -> Result<Token, 
 pub(super) async fn begin(database: &Database, request: &IdempotentRequest) -> Result<Replay, StoreError> {
     let now = now();
     let mut transaction = database.write().await?;
-    sqlx::query("DELETE FROM idempotency_keys WHERE created_at < ?")
+    sqlx::query("DELETE FROM idempotency_keys WHERE created_at < ?1 OR (status IS NULL AND created_at < ?2)")
         .bind(time(&(now - KEPT)))
+        .bind(time(&(now - ABANDONED)))
         .execute(&mut *transaction)
         .await?;
     let known = sqlx::query("SELECT fingerprint, status, body FROM idempotency_keys WHERE key = ?")

@@ -28,6 +28,8 @@ pub(super) fn shut_in(scratch: &Path, parent: Option<Pid>) -> Result<Isolation, 
     if let Err(error) = close_all_but_standard() {
         note("descriptors of the parent may be open", &error);
     }
+    // What is asked for later, and is in a file that cannot be read then.
+    let _ = rustix::param::page_size();
     // Only ever a wish: a kernel may lack it, and a container may forbid it.
     let _ = std::fs::write("/proc/self/oom_score_adj", OUT_OF_MEMORY_SCORE);
     let _ = rustix::process::nice(NICE);

@@ -55,6 +55,8 @@ fn run(scratch: &Path, parent: &str) -> Result<(), String> {
     let parent = parent.ok_or("the second argument is no process number")?;
     // How many cores a container allows is in files that cannot be read later.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // It is remembered where it is needed later: for the pages that hold machine code.
+    rustix::param::page_size();
     let isolation = isolation::shut_in(scratch, Some(parent))?;
     let connection = Connection::of_standard_input().map_err(|error| format!("there is no socket: {error}"))?;
     let connection = Arc::new(connection);

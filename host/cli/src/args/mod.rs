@@ -1,21 +1,38 @@
-//! What can be typed.
+//! What can be typed. Here is what works on this machine alone; [`service`] has what runs and sets up a service,
+//! [`remote`] what asks one.
 
-use clap::{Args, Parser, Subcommand};
+mod remote;
+mod service;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 use trainyard_data::{Duplicates, Missing, Scaling, Split, Task};
 use trainyard_kernels::Device;
 
+pub use remote::*;
+pub use service::*;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  something outside went wrong: a file, the disk, the compiler
-  2  the command line is wrong
+  1  something outside went wrong: a file, the disk, the compiler, the server
+  2  the command line or the configuration is wrong
   3  the data cannot be used
   4  the plugin or the artifact cannot be used
   5  the parameters are not the plugin's
   6  the algorithm failed
   7  a limit was reached: time, memory, handles
-  130  cancelled with Ctrl-C";
+  130  cancelled with Ctrl-C, or the training was stopped";
+
+/// The commands as `trainyard --help` groups them.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("On this machine, from files to files", &["run", "predict", "plugin"]),
+    (
+        "With a server (at --url or TRAINYARD_URL)",
+        &["train", "logs", "stop", "report", "runs", "download", "model", "dataset"],
+    ),
+    ("The server itself", &["up", "serve", "worker", "token", "config"]),
+];
 
 /// Trains models with algorithms that arrive as WebAssembly plugins.
 #[derive(Parser)]
@@ -26,11 +43,19 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    pub fn threads(&self) -> usize {
+    /// Reads the command line; says what is wrong with it and ends the process if it cannot be read.
+    pub fn read() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Threads that compute, 0 for one a core; none where nothing is computed in this process.
+    pub fn threads(&self) -> Option<usize> {
         match &self.command {
-            Command::Run(options) => options.limits.threads,
-            Command::Predict(options) => options.limits.threads,
-            Command::Plugin { .. } => 0,
+            Command::Run(options) => Some(options.limits.threads),
+            Command::Predict(options) => Some(options.limits.threads),
+            Command::Plugin { .. } => Some(0),
+            _ => None,
         }
     }
 
@@ -40,22 +65,104 @@ impl Arguments {
             Command::Predict(options) => options.json,
             Command::Plugin { command } => match command {
                 PluginCommand::Check(options) | PluginCommand::Inspect(options) => options.json,
-                _ => false,
+                PluginCommand::Push(options) => options.client.json,
+                PluginCommand::Delete(options) => options.client.json,
+                PluginCommand::List(options) => options.client.json,
+                PluginCommand::New(_) | PluginCommand::Build(_) => false,
             },
+            Command::Train(options) => options.client.json,
+            Command::Logs(options) => options.client.json,
+            Command::Stop(options) | Command::Runs(options) => options.client.json,
+            Command::Report(options) => options.client.json,
+            Command::Download(options) => options.client.json,
+            Command::Model { client, .. } | Command::Dataset { client, .. } => client.json,
+            Command::Up(_) | Command::Serve(_) | Command::Worker(_) => false,
+            Command::Token { json, .. } | Command::Config { json, .. } => *json,
         }
     }
+}
+
+/// The command line, with its commands in groups.
+pub fn command() -> clap::Command {
+    let command = Arguments::command();
+    let mut listed = String::new();
+    for (heading, names) in GROUPS {
+        listed.push_str(&format!("\n{heading}:\n"));
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            listed.push_str(&format!(
+                "  {name:<10} {}\n",
+                about.map(ToString::to_string).unwrap_or_default()
+            ));
+        }
+    }
+    command.help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{listed}\nOptions:\n{{options}}\n{{after-help}}"
+    ))
 }
 
 #[derive(Subcommand)]
 pub enum Command {
     /// Trains a plugin on a file and evaluates it
     Run(RunOptions),
-    /// Predicts with a trained model
+    /// Predicts with a trained model: a folder here, or a model on a server
     Predict(PredictOptions),
-    /// Writes, builds, checks and inspects plugins
+    /// Writes, builds, checks, inspects and uploads plugins
     Plugin {
         #[command(subcommand)]
         command: PluginCommand,
+    },
+
+    /// Trains a model
+    Train(TrainOptions),
+    /// Shows the log of a training, and follows it
+    Logs(LogsOptions),
+    /// Stops the training of a model
+    Stop(ModelOptions),
+    /// Shows what came of a training
+    Report(RunChoice),
+    /// Lists the trainings of a model
+    Runs(ModelOptions),
+    /// Fetches a trained model as a folder, as `trainyard run` writes it
+    Download(DownloadOptions),
+    /// Makes, lists, shows and deletes models
+    Model {
+        #[command(flatten)]
+        client: ClientOptions,
+        #[command(subcommand)]
+        command: ModelCommand,
+    },
+    /// Uploads, lists, shows and deletes data sets
+    Dataset {
+        #[command(flatten)]
+        client: ClientOptions,
+        #[command(subcommand)]
+        command: DatasetCommand,
+    },
+
+    /// Runs the whole service on this machine: server, worker, database, files
+    Up(UpOptions),
+    /// Runs the server alone
+    Serve(ServeOptions),
+    /// Runs a worker alone
+    Worker(WorkerOptions),
+    /// Makes, lists and revokes tokens, in the data folder of this machine
+    Token {
+        #[command(flatten)]
+        place: PlaceOptions,
+        /// Prints one JSON object a line instead of text
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Shows and checks the configuration
+    Config {
+        /// Prints one JSON object a line instead of text
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        command: ConfigCommand,
     },
 }
 
@@ -69,8 +176,12 @@ pub enum PluginCommand {
     Check(FileOptions),
     /// Shows what a plugin is, needs, and can be told
     Inspect(FileOptions),
-    /// Lists the plugins in the library
-    List,
+    /// Lists the plugins in the library, or on a server
+    List(PluginListOptions),
+    /// Uploads a plugin to a server
+    Push(PluginPushOptions),
+    /// Deletes a version of a plugin from a server
+    Delete(PluginDeleteOptions),
 }
 
 #[derive(Args)]
@@ -158,7 +269,8 @@ pub struct LimitOptions {
 
 #[derive(Args)]
 pub struct PredictOptions {
-    /// The folder that `trainyard run --out` wrote
+    /// The folder that `trainyard run --out` wrote; or the number or name of a model on a server
+    #[arg(value_name = "FOLDER|MODEL")]
     pub artifact: PathBuf,
     /// The data: .csv, .tsv or .parquet, with the columns that the model was trained on
     #[arg(long = "data", value_name = "FILE")]
@@ -171,6 +283,8 @@ pub struct PredictOptions {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub limits: LimitOptions,
+    #[command(flatten)]
+    pub server: ServerOptions,
     /// Prints one JSON object a line instead of text
     #[arg(long)]
     pub json: bool,
@@ -206,3 +320,6 @@ pub struct FileOptions {
     #[arg(long)]
     pub json: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! The commands that ask a server.
+
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+use trainyard_data::{Duplicates, Missing, Scaling, Split, Task};
+
+/// Which server, and as whom.
+#[derive(Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServerOptions {
+    /// The server's address; else TRAINYARD_URL, else client.url of trainyard.toml, else http://127.0.0.1:8080
+    #[arg(long, value_name = "URL", global = true)]
+    pub url: Option<String>,
+    /// A token; better in TRAINYARD_TOKEN, where other users of this machine cannot see it
+    #[arg(long, value_name = "TOKEN", global = true)]
+    pub token: Option<String>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct ClientOptions {
+    #[command(flatten)]
+    pub server: ServerOptions,
+    /// Prints one JSON object a line instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct PluginListOptions {
+    /// Lists the plugins on the server
+    #[arg(long)]
+    pub server: bool,
+    #[command(flatten)]
+    pub client: ClientOptions,
+}
+
+impl PluginListOptions {
+    /// Whether a server is asked, and not the library here.
+    pub fn asks_server(&self) -> bool {
+        self.server || self.client.server.url.is_some()
+    }
+}
+
+#[derive(Args)]
+pub struct PluginPushOptions {
+    /// A plugin's file, or the name of one in the library
+    pub plugin: String,
+    #[command(flatten)]
+    pub client: ClientOptions,
+}
+
+#[derive(Args)]
+pub struct PluginDeleteOptions {
+    /// The plugin's name
+    pub name: String,
+    /// Which version
+    pub version: String,
+    #[command(flatten)]
+    pub client: ClientOptions,
+}
+
+#[derive(Subcommand)]
+pub enum DatasetCommand {
+    /// Uploads a file: .csv, .tsv, .parquet, .arrow or .json
+    Push {
+        /// The file
+        file: PathBuf,
+        /// What to call it; the file's name when not given
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Lists the data sets, newest first
+    List,
+    /// Shows a data set: its columns and first rows
+    Show {
+        /// Its id or name
+        #[arg(value_name = "DATASET")]
+        dataset: String,
+    },
+    /// Deletes a data set
+    Delete {
+        /// Its id or name
+        #[arg(value_name = "DATASET")]
+        dataset: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum ModelCommand {
+    /// Makes a model: a name, a plugin, and what a training uses when it is not told
+    Create(ModelCreateOptions),
+    /// Lists the models, newest first
+    List {
+        /// Only those in this status: DRAFT, PENDING, PREPARING, TRAINING, TRAINED, ERROR; several with commas
+        #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+        status: Vec<String>,
+        /// Only those whose name contains this
+        #[arg(long)]
+        name: Option<String>,
+        /// Only those of this plugin
+        #[arg(long)]
+        plugin: Option<String>,
+    },
+    /// Shows a model
+    Show {
+        /// Its number or name
+        model: String,
+    },
+    /// Deletes a model with all its trainings and results
+    Delete {
+        /// Its number or name
+        model: String,
+    },
+}
+
+#[derive(Args)]
+pub struct ModelCreateOptions {
+    /// What to call it
+    pub name: String,
+    /// The plugin, on the server: NAME or NAME@VERSION; the newest at each training when no version is given
+    #[arg(long)]
+    pub plugin: String,
+    /// Free text
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    #[command(flatten)]
+    pub data: TrainingDataOptions,
+    /// A parameter of the plugin, as name=value; can be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", help_heading = "Training")]
+    pub parameters: Vec<String>,
+}
+
+/// What a training learns from. Whatever is not said stays as the model has it.
+#[derive(Args, Default)]
+#[command(next_help_heading = "Data (what is not said stays as the model has it)")]
+pub struct TrainingDataOptions {
+    /// A file to train on; uploaded first, unless the server has the same content already
+    #[arg(long = "data", value_name = "FILE", conflicts_with = "dataset")]
+    pub file: Option<PathBuf>,
+    /// A data set on the server by id or name, file:PATH for a file on the worker's machine, or a .json file that holds
+    /// the whole training_dataset
+    #[arg(long, value_name = "DATASET")]
+    pub dataset: Option<String>,
+    /// What to predict: columns, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub target: Option<Vec<String>>,
+    /// What to learn from: columns, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub features: Option<Vec<String>>,
+    /// The column with the time
+    #[arg(long, value_name = "COLUMN")]
+    pub time: Option<String>,
+    /// What to learn: forecasting, regression or classification
+    #[arg(long)]
+    pub task: Option<Task>,
+    /// Rows that a forecast looks back on
+    #[arg(long, value_name = "N")]
+    pub lookback: Option<u32>,
+    /// Rows that a forecast looks ahead
+    #[arg(long, value_name = "N")]
+    pub horizon: Option<u32>,
+    /// Training/validation/test, in order of time: fractions or rows
+    #[arg(long, value_name = "A/B/C")]
+    pub split: Option<Split>,
+    /// Missing values: auto, error, drop, forward, linear or mean
+    #[arg(long, value_name = "HOW")]
+    pub missing: Option<Missing>,
+    /// Scaling by the training rows: none, standard, min_max or robust
+    #[arg(long, value_name = "HOW")]
+    pub scaling: Option<Scaling>,
+    /// Sorts the rows by time, where rows out of order are an error otherwise
+    #[arg(long)]
+    pub sort: bool,
+    /// Repeated times: error, first, last or mean
+    #[arg(long, value_name = "HOW")]
+    pub duplicates: Option<Duplicates>,
+}
+
+#[derive(Args)]
+pub struct TrainOptions {
+    /// The model's number or name
+    pub model: String,
+    #[command(flatten)]
+    pub data: TrainingDataOptions,
+    /// A parameter of the plugin, as name=value; can be repeated. Given ones replace the model's
+    #[arg(long = "param", value_name = "NAME=VALUE", help_heading = "Training")]
+    pub parameters: Vec<String>,
+    /// Random numbers and shuffling follow from it
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub seed: Option<u32>,
+    /// The most seconds that the training may take
+    #[arg(long, value_name = "SECONDS", help_heading = "Training", value_parser = clap::value_parser!(u64).range(1..))]
+    pub time_limit: Option<u64>,
+    /// The most MiB that the training may hold
+    #[arg(long, value_name = "MB", help_heading = "Training", value_parser = clap::value_parser!(u64).range(1..))]
+    pub memory: Option<u64>,
+    /// Watches until the end; what happens at a terminal when nothing is said. Ctrl-C leaves the training alone
+    #[arg(long, conflicts_with = "detach", help_heading = "Training")]
+    pub watch: bool,
+    /// Returns once the training is submitted; what happens in a script when nothing is said
+    #[arg(long, help_heading = "Training")]
+    pub detach: bool,
+    #[command(flatten)]
+    pub client: ClientOptions,
+}
+
+#[derive(Args)]
+pub struct ModelOptions {
+    /// The model's number or name
+    pub model: String,
+    #[command(flatten)]
+    pub client: ClientOptions,
+}
+
+#[derive(Args)]
+pub struct RunChoice {
+    /// The model's number or name
+    pub model: String,
+    /// Which training; the last one when not given
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    #[command(flatten)]
+    pub client: ClientOptions,
+}
+
+#[derive(Args)]
+pub struct LogsOptions {
+    /// The model's number or name
+    pub model: String,
+    /// Goes on until the training ends
+    #[arg(long, short, conflicts_with = "run")]
+    pub follow: bool,
+    /// Which training; the last one when not given
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// The last lines only
+    #[arg(long, value_name = "N")]
+    pub lines: Option<u32>,
+    #[command(flatten)]
+    pub client: ClientOptions,
+}
+
+#[derive(Args)]
+pub struct DownloadOptions {
+    /// The model's number or name
+    pub model: String,
+    /// Where to write it; a folder of the model's name when not given. An existing model there is replaced
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Which training; the one that the model predicts with when not given
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    #[command(flatten)]
+    pub client: ClientOptions,
+}

@@ -1,0 +1,26 @@
+//! The commands that ask a server. Each module is about one thing of the server's; [`http`] sends, [`api`] names.
+
+mod api;
+mod datasets;
+mod download;
+mod http;
+mod logs;
+mod models;
+mod plugins;
+mod predict;
+mod report;
+mod screen;
+mod sse;
+mod text;
+mod train;
+mod watch;
+
+pub use datasets::command as dataset;
+pub use download::download;
+pub use http::base_url;
+pub use logs::logs;
+pub use models::{command as model, runs, stop};
+pub use plugins::{delete as delete_plugin, list as list_plugins, push as push_plugin};
+pub use predict::{predict, remote_model};
+pub use report::report;
+pub use train::train;

@@ -1,0 +1,163 @@
+//! How a training on a server is shown while it goes on: a bar under the lines of its log, those lines alone, or JSON.
+
+use super::text;
+use crate::output;
+use indicatif::ProgressBar;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use trainyard_parameters::one_line;
+
+/// A way to show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// For a person at a terminal.
+    Bar,
+    /// The lines of the log, for other programs that read lines.
+    Lines,
+    /// Every event, one object a line.
+    Json,
+}
+
+/// Shows what happens, as it happens.
+pub struct Screen {
+    style: Style,
+    bar: ProgressBar,
+    status: String,
+    metrics: String,
+    left: Option<f64>,
+    memory: Option<f64>,
+}
+
+impl Screen {
+    pub fn new(style: Style) -> Self {
+        let bar = match style {
+            Style::Bar => output::bar(1000),
+            Style::Lines | Style::Json => ProgressBar::hidden(),
+        };
+        Screen {
+            style,
+            bar,
+            status: "PENDING".into(),
+            metrics: String::new(),
+            left: None,
+            memory: None,
+        }
+    }
+
+    /// The bar, for whoever has to take it away in a hurry.
+    pub fn bar(&self) -> ProgressBar {
+        self.bar.clone()
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.style == Style::Json
+    }
+
+    /// A word to the person.
+    pub fn say(&self, text: &str) {
+        if !self.is_json() {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+
+    /// Something that happened, as the server says it.
+    pub fn event(&mut self, name: &str, data: &Value) {
+        if self.is_json() {
+            let mut object = Map::from_iter([("event".to_owned(), json!(name))]);
+            object.extend(data.as_object().cloned().unwrap_or_default());
+            output::print_json(&Value::Object(object));
+            return;
+        }
+        let number = |name: &str| data.get(name).and_then(Value::as_f64);
+        match name {
+            "log" => self.line(data),
+            "gap" => self.say("some lines got lost; the whole log comes with `trainyard logs`"),
+            "status" => {
+                let status = text::value(&data["status"]);
+                if number("attempt").is_some_and(|attempt| attempt > 1.0) && status == "PREPARING" {
+                    self.say(&format!("attempt {}: it goes on from its last checkpoint", data["attempt"]));
+                }
+                self.status = status;
+                self.position(number("progress"));
+            }
+            "progress" => {
+                if let Some(metrics) = data.get("metrics").and_then(Value::as_object).filter(|m| !m.is_empty()) {
+                    self.metrics = text::figures(metrics, 4);
+                }
+                self.left = number("seconds_left");
+                self.position(number("progress"));
+            }
+            "usage" => {
+                self.memory = number("memory_mb");
+                self.position(None);
+            }
+            _ => {}
+        }
+    }
+
+    fn line(&self, data: &Value) {
+        let level = data["level"].as_str().unwrap_or("INFO");
+        if self.style == Style::Bar && level == "DEBUG" {
+            return;
+        }
+        let line = log_line(data);
+        self.bar.suspend(|| output::print(&line));
+    }
+
+    fn position(&self, progress: Option<f64>) {
+        if let Some(progress) = progress {
+            self.bar.set_position((progress.clamp(0.0, 100.0) * 10.0) as u64);
+        }
+        let mut parts = vec![self.status.clone()];
+        parts.extend(Some(self.metrics.clone()).filter(|metrics| !metrics.is_empty()));
+        parts.extend(self.memory.map(|memory| format!("{memory:.0} MiB")));
+        parts.extend(self.left.map(|left| format!("{} left", text::seconds(left))));
+        self.bar.set_message(parts.join("  "));
+    }
+
+    /// The connection is lost, and will be tried again.
+    pub fn lost(&self, reason: &str, wait: Duration) {
+        if self.is_json() {
+            output::print_json(&json!({"event": "reconnecting", "reason": reason, "seconds": wait.as_secs_f64()}));
+        } else {
+            self.say(&format!("{reason}; trying again in {}", output::duration(wait)));
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A line of a log: its time, its level where it matters, its words.
+pub fn log_line(data: &Value) -> String {
+    let time = text::time(data["timestamp"].as_str().unwrap_or_default());
+    let message = one_line(data["message"].as_str().unwrap_or_default());
+    match data["level"].as_str().unwrap_or("INFO") {
+        "INFO" => format!("{time}  {message}"),
+        level => format!("{time}  {} {message}", one_line(level)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_its_time_and_what_is_wrong() {
+        let line = |level: &str| log_line(&json!({"timestamp": "2026-01-31T12:05:09.1Z", "level": level, "message": "a\nb"}));
+        assert_eq!(line("INFO"), "2026-01-31 12:05:09  a b");
+        assert_eq!(line("WARNING"), "2026-01-31 12:05:09  WARNING a b");
+    }
+
+    #[test]
+    fn the_bar_says_state_figures_memory_and_time() {
+        let mut screen = Screen::new(Style::Lines);
+        screen.event("status", &json!({"status": "TRAINING", "progress": 5.0, "attempt": 1}));
+        screen.event("usage", &json!({"memory_mb": 80.4}));
+        screen.event("progress", &json!({"progress": 43.0, "metrics": {"loss": 0.34123}, "seconds_left": 5.14}));
+        assert_eq!(screen.bar.message(), "TRAINING  loss 0.3412  80 MiB  5.1 s left");
+        assert_eq!(screen.bar.position(), 430);
+    }
+}

@@ -1,0 +1,223 @@
+//! `trainyard up`, `serve` and `worker`: the parts of the service put together, on SQLite and the local disk.
+
+use crate::config::Config;
+use crate::failure::{Failure, Result};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use trainyard_jobs::Store;
+use trainyard_jobs::local::{DiskArtifacts, LocalFeed};
+use trainyard_jobs::sqlite::{Database, SqliteBroker, SqliteStore};
+use trainyard_worker::{Services, Worker, WorkerOptions};
+
+/// Which parts run in this process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    All,
+    Server,
+    Worker,
+}
+
+/// Server and worker in one process: the whole product on one machine.
+pub fn up(config: &Config) -> Result<()> {
+    run(config, Parts::All)
+}
+
+/// The server alone. Workers over the same data folder do the jobs.
+pub fn serve(config: &Config) -> Result<()> {
+    run(config, Parts::Server)
+}
+
+/// A worker alone.
+pub fn worker(config: &Config) -> Result<()> {
+    run(config, Parts::Worker)
+}
+
+fn run(config: &Config, parts: Parts) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Service(format!("the service cannot start: {error}")))?;
+    let outcome = runtime.block_on(start(config, parts));
+    // What is still running by now was given its time.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+async fn start(config: &Config, parts: Parts) -> Result<()> {
+    let services = services(&config.data_dir).await?;
+    let shutdown = signals()?;
+
+    let worker = match parts {
+        Parts::Server => None,
+        Parts::All | Parts::Worker => Some(start_worker(config, &services).await?),
+    };
+    let server = match parts {
+        Parts::Worker => None,
+        Parts::All | Parts::Server => {
+            let listener = tokio::net::TcpListener::bind(config.server.listen).await.map_err(|error| {
+                Failure::Service(format!(
+                    "{}: cannot listen there: {error}; choose another address with --listen",
+                    config.server.listen
+                ))
+            })?;
+            let address = listener
+                .local_addr()
+                .map_err(|error| Failure::Service(format!("the service cannot start: {error}")))?;
+            let compute = worker.as_ref().map(Worker::compute);
+            let offered = trainyard_server::Services {
+                store: services.store.clone(),
+                broker: services.broker.clone(),
+                feed: services.feed.clone(),
+                artifacts: services.artifacts.clone(),
+                compute,
+            };
+            announce(&services.store, address, parts).await;
+            Some(trainyard_server::serve(listener, offered, config.server_options(), ended(shutdown.clone())))
+        }
+    };
+    if parts == Parts::Worker {
+        println!("worker ready; jobs come from {}", config.data_dir.display());
+    }
+    let serving = async {
+        match server {
+            Some(server) => server.await,
+            None => Ok(()),
+        }
+    };
+    let working = async {
+        if let Some(worker) = &worker {
+            worker.run(ended(shutdown.clone())).await;
+        }
+    };
+    let (served, ()) = tokio::join!(serving, working);
+    served.map_err(|error| Failure::Service(format!("the server failed: {error}")))
+}
+
+/// Opens database, queue, feed and artifacts below one folder.
+async fn services(folder: &Path) -> Result<Services> {
+    let database = open_database(folder).await?;
+    let artifacts = DiskArtifacts::open(&folder.join("artifacts"))
+        .map_err(|error| Failure::Service(format!("{}: {error}", folder.display())))?;
+    Ok(Services {
+        store: Arc::new(SqliteStore::new(database.clone())),
+        broker: Arc::new(SqliteBroker::new(database)),
+        feed: Arc::new(LocalFeed::new()),
+        artifacts: Arc::new(artifacts),
+    })
+}
+
+/// Opens the database below a data folder; makes both when they are missing.
+pub async fn open_database(folder: &Path) -> Result<Database> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(Failure::file("create the folder", folder))?;
+    Database::open(&folder.join("trainyard.db"))
+        .await
+        .map_err(|error| Failure::Service(format!("{}: {error}", folder.display())))
+}
+
+async fn start_worker(config: &Config, services: &Services) -> Result<Worker> {
+    let program = std::env::current_exe().map_err(Failure::file("find", Path::new("trainyard")))?;
+    let options = config.worker_options(program);
+    let worker = Worker::start(services.clone(), options)
+        .await
+        .map_err(|error| Failure::Service(error.to_string()))?;
+    for missing in &worker.isolation().missing {
+        eprintln!("warning: plugins are shut in less than they should be: {missing}");
+    }
+    Ok(worker)
+}
+
+async fn announce(store: &Arc<dyn Store>, address: std::net::SocketAddr, parts: Parts) {
+    println!("trainyard {} at http://{address}", env!("CARGO_PKG_VERSION"));
+    println!("  documentation of the API: http://{address}/docs");
+    if parts == Parts::Server {
+        println!("  this process only serves; start `trainyard worker` over the same data folder to train");
+    }
+    let now = chrono::Utc::now();
+    let usable = store.tokens().await.is_ok_and(|tokens| {
+        tokens
+            .iter()
+            .any(|(token, _)| token.revoked_at.is_none() && token.expires_at.is_none_or(|at| at > now))
+    });
+    if !usable {
+        println!("  there is no token yet, so only this machine is served: `trainyard token create NAME --scope admin` makes one");
+    }
+    println!("Ctrl-C ends it; running jobs go on from their last checkpoint at the next start.");
+}
+
+/// Becomes true at the first Ctrl-C or SIGTERM; the second ends the process.
+fn signals() -> Result<watch::Receiver<bool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| Failure::Service(format!("signals cannot be received: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let (told, shutdown) = watch::channel(false);
+    tokio::spawn(async move {
+        for again in [false, true] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if again {
+                std::process::exit(130);
+            }
+            eprintln!("shutting down: jobs go to their next checkpoint; once more ends at once");
+            let _ = told.send(true);
+        }
+    });
+    Ok(shutdown)
+}
+
+fn ended(mut shutdown: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
+    async move {
+        // An error means that the sender is gone, and with it all hope of a signal.
+        let _ = shutdown.wait_for(|ended| *ended).await;
+    }
+}
+
+impl Config {
+    /// What the server is to do.
+    fn server_options(&self) -> trainyard_server::Options {
+        let defaults = trainyard_server::Options::default();
+        trainyard_server::Options {
+            time_limit_seconds: self.limits.time_seconds,
+            default_memory_mb: self.limits.memory_mb,
+            memory_limit_mb: self.limits.largest_memory_mb(),
+            max_connections: self.server.max_connections,
+            request_timeout: Duration::from_secs(self.server.request_timeout),
+            max_plugin_bytes: self.server.max_plugin_mb << 20,
+            max_dataset_bytes: self.server.max_dataset_mb << 20,
+            keep_alive: Duration::from_secs(self.server.keep_alive),
+            staging: self.data_dir.join("staging"),
+            ..defaults
+        }
+    }
+
+    /// What the worker is to do.
+    fn worker_options(&self, program: PathBuf) -> WorkerOptions {
+        let defaults = WorkerOptions::new(program, &self.data_dir);
+        let worker = &self.worker;
+        WorkerOptions {
+            name: worker.name.clone().unwrap_or(defaults.name),
+            slots: worker.slots.unwrap_or(defaults.slots),
+            threads: worker.threads,
+            warm: worker.warm,
+            queues: worker.queues.clone(),
+            lease: Duration::from_secs(worker.lease_seconds),
+            renew: Duration::from_secs(worker.renew_seconds),
+            drain: Duration::from_secs(worker.drain_seconds),
+            data_roots: worker.data_roots.clone(),
+            compute_slots: worker.compute_slots.unwrap_or(defaults.compute_slots),
+            open_models: worker.open_models,
+            log_bytes: worker.log_mb << 20,
+            ..defaults
+        }
+    }
+}

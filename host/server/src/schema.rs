@@ -1,0 +1,421 @@
+//! How answers look, for the API's description alone: the types themselves are those of `trainyard-jobs`, which know
+//! nothing of HTTP. A test holds real answers against these.
+
+#![allow(dead_code, reason = "only described, never made")]
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+
+/// A request sent again is done once.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub struct IdempotencyKey {
+    /// A name for this very request, 1 to 255 visible ASCII characters. Sent again with the same key, the request is
+    /// answered as the first time and not done again, for a day.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
+    idempotency_key: Option<String>,
+}
+
+/// Some of a list, and where the rest begins.
+#[derive(ToSchema)]
+pub struct Page<T> {
+    /// The items.
+    items: Vec<T>,
+    /// What to pass as cursor for the next page; null at the end.
+    next: Option<String>,
+}
+
+/// A list that is not long.
+#[derive(ToSchema)]
+pub struct All<T> {
+    /// The items.
+    items: Vec<T>,
+}
+
+/// Where a model is.
+#[derive(ToSchema)]
+#[schema(rename_all = "UPPERCASE")]
+pub enum ModelStatus {
+    Draft,
+    Pending,
+    Preparing,
+    Training,
+    Trained,
+    Error,
+}
+
+/// Where a run is.
+#[derive(ToSchema)]
+#[schema(rename_all = "UPPERCASE")]
+pub enum RunState {
+    Pending,
+    Preparing,
+    Training,
+    Trained,
+    Error,
+    Cancelled,
+}
+
+/// What the operating system says that a run used.
+#[derive(ToSchema)]
+pub struct ResourceUsage {
+    /// 100 is one core. Live: of the last second; at the end: of the whole run.
+    cpu_percent: f64,
+    /// MiB resident. Live: now; at the end: the most there was.
+    memory_mb: f64,
+    /// Percent of the card; 0 without one.
+    gpu_util: f64,
+    /// Seconds since the run began to be worked on.
+    duration_seconds: f64,
+}
+
+/// A model.
+#[derive(ToSchema)]
+pub struct Model {
+    /// Its number.
+    #[schema(minimum = 1)]
+    id: i64,
+    /// What its owner calls it.
+    #[schema(min_length = 1, max_length = 200)]
+    name: String,
+    /// Free text.
+    description: String,
+    /// The plugin's name.
+    plugin: String,
+    /// The plugin's version; null: the newest at each submit.
+    plugin_version: Option<String>,
+    /// Where it is.
+    status: ModelStatus,
+    /// 0 to 100.
+    #[schema(minimum = 0, maximum = 100)]
+    progress: f64,
+    /// The current or last run.
+    task_id: Option<String>,
+    /// The run whose result the model predicts with.
+    trained_run: Option<String>,
+    /// What a training learns from when it does not say.
+    training_dataset: Option<TrainingDataset>,
+    /// What a training begins with.
+    training_parameters: Map<String, Value>,
+    /// Figures on the test rows.
+    metrics: Map<String, Value>,
+    /// Where the result lies in the artifacts.
+    file_path: Option<String>,
+    /// Why the last run failed.
+    error_log: Option<String>,
+    /// When the current or last run began to be worked on.
+    started_at: Option<DateTime<Utc>>,
+    /// When the last run ended.
+    finished_at: Option<DateTime<Utc>>,
+    /// What the current or last run used.
+    resource_usage: Option<ResourceUsage>,
+    /// When it was made.
+    created_at: DateTime<Utc>,
+    /// When anything of it changed.
+    updated_at: DateTime<Utc>,
+}
+
+/// A model that is gone.
+#[derive(ToSchema)]
+pub struct DeletedModel {
+    /// Its number.
+    id: i64,
+    /// Its runs.
+    runs: Vec<String>,
+}
+
+/// What a run may use.
+#[derive(ToSchema)]
+pub struct RunLimits {
+    /// Seconds.
+    #[schema(minimum = 1)]
+    time_seconds: u64,
+    /// MiB.
+    #[schema(minimum = 1)]
+    memory_mb: u64,
+}
+
+/// What a submit gives.
+#[derive(ToSchema)]
+pub struct Submitted {
+    /// The run's name.
+    task_id: String,
+    /// PENDING.
+    status: RunState,
+    /// The model that is trained.
+    model_id: i64,
+    /// The plugin's name.
+    plugin: String,
+    /// The plugin's version.
+    plugin_version: String,
+    /// All parameters, defaults filled in.
+    training_parameters: Map<String, Value>,
+    /// What every random number follows from.
+    #[schema(format = Int64, minimum = 0, maximum = 4294967295u32)]
+    seed: u32,
+    /// What it may use.
+    limits: RunLimits,
+    /// When it was submitted.
+    created_at: DateTime<Utc>,
+}
+
+/// One training of a model.
+#[derive(ToSchema)]
+pub struct Run {
+    /// Its name; the model's `task_id`.
+    id: String,
+    /// The model that is trained.
+    model_id: i64,
+    /// Where it is.
+    state: RunState,
+    /// 0 to 100.
+    #[schema(minimum = 0, maximum = 100)]
+    progress: f64,
+    /// Times that a worker took it.
+    attempt: u32,
+    /// The worker that has it, or had it last.
+    worker: Option<String>,
+    /// Whether someone wants it to stop.
+    stop_requested: bool,
+    /// The plugin's name.
+    plugin: String,
+    /// The plugin's version.
+    plugin_version: String,
+    /// SHA-256 of the plugin's file.
+    plugin_digest: String,
+    /// What it learns from.
+    training_dataset: TrainingDataset,
+    /// All parameters, defaults filled in.
+    training_parameters: Map<String, Value>,
+    /// What every random number follows from.
+    #[schema(format = Int64, minimum = 0, maximum = 4294967295u32)]
+    seed: u32,
+    /// What it may use.
+    limits: RunLimits,
+    /// Figures on the test rows.
+    metrics: Map<String, Value>,
+    /// Where its result lies in the artifacts.
+    file_path: Option<String>,
+    /// Where its last checkpoint lies in the artifacts.
+    checkpoint: Option<String>,
+    /// Why it failed.
+    error_log: Option<String>,
+    /// What data it was trained on: source, hash, rows, columns; null until it is known.
+    lineage: Option<Map<String, Value>>,
+    /// What it used.
+    resource_usage: Option<ResourceUsage>,
+    /// When it was submitted.
+    created_at: DateTime<Utc>,
+    /// When a worker first took it.
+    started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    finished_at: Option<DateTime<Utc>>,
+}
+
+/// What a training learns from.
+#[derive(ToSchema)]
+pub struct TrainingDataset {
+    /// `upload`, with a `dataset_id`, or `file`, with a `path` on the worker's machine.
+    source: SourceKind,
+    /// The id that the upload gave.
+    dataset_id: Option<String>,
+    /// A file below a folder that the worker's operator allows.
+    path: Option<String>,
+    /// What is to be learned; follows from window and plugin when it is not said.
+    task: Option<Task>,
+    /// The time column; found by its name when it is not said.
+    time: Option<String>,
+    /// What to learn from; all columns of numbers when it is not said.
+    columns: Option<Vec<String>>,
+    /// What to predict: a column or several.
+    target: Option<OneOrMore>,
+    /// Rows that a forecast looks back on.
+    #[schema(minimum = 1)]
+    lookback: Option<u32>,
+    /// Rows that a forecast looks ahead.
+    #[schema(minimum = 1)]
+    horizon: Option<u32>,
+    /// Training/validation/test in order of time, as fractions or rows.
+    #[schema(example = "0.7/0.1/0.2")]
+    split: Option<String>,
+    /// What happens to rows before training.
+    preprocess: Option<Preprocess>,
+}
+
+/// Where rows come from.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum SourceKind {
+    Upload,
+    File,
+}
+
+/// What is to be learned.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Task {
+    Forecasting,
+    Regression,
+    Classification,
+}
+
+/// A name or several.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+/// What happens to rows before training.
+#[derive(ToSchema)]
+pub struct Preprocess {
+    /// Missing values: auto, error, drop, forward, linear or mean.
+    missing: Option<String>,
+    /// How columns are scaled, by the training rows: none, standard, min_max or robust.
+    scaling: Option<String>,
+    /// Whether targets are scaled too.
+    scale_target: Option<bool>,
+    /// Whether rows are sorted by time.
+    sort: Option<bool>,
+    /// Repeated times: error, first, last or mean.
+    duplicates: Option<String>,
+}
+
+/// A version of a plugin. It never changes.
+#[derive(ToSchema)]
+pub struct PluginVersion {
+    /// What it calls itself.
+    name: String,
+    /// Semantic version.
+    version: String,
+    /// SHA-256 of the file, in hexadecimal.
+    digest: String,
+    /// Bytes of the file.
+    size: u64,
+    /// One line.
+    summary: String,
+    /// Which of forecasting, regression, classification it can do.
+    tasks: Vec<String>,
+    /// JSON Schema of its parameters.
+    parameters: Map<String, Value>,
+    /// What its evaluation gives.
+    metrics: Value,
+    /// The version of the contract that it was built for.
+    contract: Option<String>,
+    /// When it was uploaded.
+    created_at: DateTime<Utc>,
+}
+
+/// A form with a file.
+#[derive(ToSchema)]
+pub struct FileForm {
+    /// The file.
+    #[schema(format = Binary, content_media_type = "application/octet-stream")]
+    file: String,
+}
+
+/// A row of a table: column to value.
+#[derive(ToSchema)]
+pub struct Row(Map<String, Value>);
+
+/// An uploaded table.
+#[derive(ToSchema)]
+pub struct StoredDataset {
+    /// A random UUID.
+    id: String,
+    /// What its owner calls it.
+    name: String,
+    /// How it is written: csv, tsv, parquet, arrow or json.
+    format: String,
+    /// Bytes.
+    size: u64,
+    /// SHA-256 of the content, in hexadecimal.
+    digest: String,
+    /// Rows.
+    rows: u64,
+    /// What was found at the upload.
+    report: DataReport,
+    /// When it was uploaded.
+    created_at: DateTime<Utc>,
+}
+
+/// What a table turned out to be.
+#[derive(ToSchema)]
+pub struct DataReport {
+    /// Its rows.
+    rows: u64,
+    /// Its columns: name, type (number, text, time), missing, and of numbers min, max, mean.
+    columns: Vec<Map<String, Value>>,
+    /// First and last time, where there is a time column.
+    time: Option<Vec<String>>,
+    /// The first rows, in the order of the columns.
+    head: Vec<Vec<Value>>,
+    /// What may be wrong.
+    warnings: Vec<String>,
+}
+
+/// What a token allows.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Scope {
+    Read,
+    Submit,
+    Upload,
+    Admin,
+}
+
+/// A token, without its secret.
+#[derive(ToSchema)]
+pub struct Token {
+    /// Its number.
+    id: i64,
+    /// What it is for.
+    name: String,
+    /// What it allows.
+    scopes: Vec<Scope>,
+    /// When it was made.
+    created_at: DateTime<Utc>,
+    /// When it ends; null: never.
+    expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked.
+    revoked_at: Option<DateTime<Utc>>,
+}
+
+/// A change that somebody made.
+#[derive(ToSchema)]
+pub struct AuditLine {
+    /// When.
+    at: DateTime<Utc>,
+    /// The token's name, or `local`.
+    who: String,
+    /// Such as `train`.
+    action: String,
+    /// Such as `model 7`.
+    subject: String,
+    /// More of it.
+    details: Value,
+}
+
+/// That the process is alive.
+#[derive(ToSchema)]
+pub struct Alive {
+    /// alive
+    status: String,
+    /// The server's version.
+    version: String,
+}
+
+/// That everything can be used.
+#[derive(ToSchema)]
+pub struct Ready {
+    /// ready
+    status: String,
+    /// Each part with `ok` or what is wrong with it.
+    parts: Map<String, Value>,
+}
+
+/// A JSON Schema of one object.
+#[derive(ToSchema)]
+pub struct JsonSchema(Map<String, Value>);

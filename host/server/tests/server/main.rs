@@ -1,0 +1,14 @@
+//! The server as its clients see it: real sockets, real adapters, and a worker that only pretends.
+
+mod access;
+mod client;
+mod compute;
+mod fixture;
+mod hostile;
+mod live;
+mod models;
+mod operation;
+mod results;
+mod socket;
+mod training;
+mod uploads;

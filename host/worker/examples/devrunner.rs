@@ -1,4 +1,0 @@
-//! Interim.
-fn main() -> std::process::ExitCode {
-    trainyard_worker::runner::main()
-}

@@ -40,7 +40,6 @@ pub struct Service {
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    pub headers: Vec<(String, String)>,
     pub bytes: Vec<u8>,
 }
 
@@ -65,7 +64,10 @@ impl Answer {
         let answer = self.json();
         assert_eq!(self.status, status, "{answer}");
         assert_eq!(answer["code"], status, "{answer}");
-        assert!(answer["message"].as_str().is_some_and(|text| !text.is_empty()), "{answer}");
+        assert!(
+            answer["message"].as_str().is_some_and(|text| !text.is_empty()),
+            "{answer}"
+        );
         answer["error"].as_str().unwrap().to_owned()
     }
 }
@@ -78,7 +80,10 @@ impl Service {
     /// With settings as environment variables, such as `TRAINYARD_WORKER_SLOTS`.
     pub fn with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings: Vec<_> = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         let (process, address) = launch(folder.path(), &settings);
         Service {
             folder,
@@ -139,7 +144,10 @@ impl Service {
     /// One request, one connection.
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut stream = self.connect();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+            self.address
+        );
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
@@ -153,7 +161,7 @@ impl Service {
         let (status, headers) = read_head(&mut reader);
         let mut bytes = Vec::new();
         read_body(&mut reader, &headers, &mut bytes);
-        Answer { status, headers, bytes }
+        Answer { status, bytes }
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -165,7 +173,10 @@ impl Service {
     /// Opens a live stream.
     pub fn stream(&self, path: &str, headers: &[(&str, &str)]) -> Events {
         let mut stream = self.connect();
-        let mut head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n", self.address);
+        let mut head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n",
+            self.address
+        );
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
@@ -210,15 +221,23 @@ impl Service {
         Some(self.create_model(mode, "hostile", &dataset, &json!({"mode": mode})))
     }
 
-    /// A forecaster of the weather in Seattle that takes so many epochs.
+    /// A forecaster of the weather in Seattle that takes so many epochs, of some 30 steps.
     pub fn create_weather(&self, epochs: u32) -> Option<i64> {
+        self.create_forecaster(&json!({"epochs": epochs, "patience": 0}))
+    }
+
+    /// The same with some 1000 steps an epoch.
+    pub fn create_slow_weather(&self, epochs: u32) -> Option<i64> {
+        self.create_forecaster(&json!({"epochs": epochs, "patience": 0, "batch_size": 1}))
+    }
+
+    fn create_forecaster(&self, parameters: &Value) -> Option<i64> {
         self.upload_plugin(&plugin("dlinear")?);
         let csv = std::fs::read_to_string(root().join("examples/data/seattle-weather.csv")).unwrap();
         let id = self.upload_csv("seattle-weather.csv", &csv);
         let dataset = json!({"source": "upload", "dataset_id": id, "time": "date", "target": ["temp_max", "temp_min"],
             "lookback": 60, "horizon": 7});
-        let parameters = json!({"epochs": epochs, "patience": 0});
-        Some(self.create_model("weather", "dlinear", &dataset, &parameters))
+        Some(self.create_model("weather", "dlinear", &dataset, parameters))
     }
 
     pub fn model(&self, id: i64) -> Value {
@@ -250,7 +269,11 @@ impl Service {
                 return model;
             }
             assert!(Instant::now() < limit, "never {statuses:?}: {model}");
-            assert!(!statuses.contains(&"TRAINED") || status != "ERROR", "{}", model["error_log"]);
+            assert!(
+                !statuses.contains(&"TRAINED") || status != "ERROR",
+                "{}",
+                model["error_log"]
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -329,7 +352,9 @@ fn launch(folder: &Path, settings: &[(String, String)]) -> (Child, String) {
 pub fn children(of: u32) -> Vec<u32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         // The name is in parentheses and may hold anything; state and parent follow.
         let mut words = stat.rsplit(") ").next().unwrap_or_default().split(' ');
@@ -342,7 +367,10 @@ pub fn children(of: u32) -> Vec<u32> {
 
 /// Sends a signal to a process, by its name.
 pub fn signal(pid: u32, name: &str) {
-    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
+    let sent = Command::new("kill")
+        .args(["-s", name, &pid.to_string()])
+        .status()
+        .unwrap();
     assert!(sent.success(), "kill -s {name} {pid}");
 }
 
@@ -391,7 +419,12 @@ impl Iterator for Events {
 fn read_head(reader: &mut impl BufRead) -> (u16, Vec<(String, String)>) {
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
-    let status = line.split(' ').nth(1).unwrap_or_else(|| panic!("no answer: {line:?}")).parse().unwrap();
+    let status = line
+        .split(' ')
+        .nth(1)
+        .unwrap_or_else(|| panic!("no answer: {line:?}"))
+        .parse()
+        .unwrap();
     let mut headers = Vec::new();
     loop {
         line.clear();

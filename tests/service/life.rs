@@ -67,13 +67,19 @@ fn from_an_upload_to_a_prediction_every_state_comes_in_order() {
     // Rows in, values out.
     let csv = std::fs::read(root().join("examples/data/seattle-weather.csv")).unwrap();
     let path = format!("/api/v2/ai/models/{id}/predict");
-    let prediction = service.request("POST", &path, &[("Content-Type", "text/csv")], &csv).data();
+    let prediction = service
+        .request("POST", &path, &[("Content-Type", "text/csv")], &csv)
+        .data();
     assert_eq!(prediction["columns"], json!(["date", "temp_max", "temp_min"]));
     assert_eq!(prediction["rows"].as_array().unwrap().len(), 7);
     assert!(prediction["rows"][0][1].as_f64().unwrap().is_finite(), "{prediction}");
-    let again = service.request("POST", &path, &[("Content-Type", "text/csv")], &csv).data();
+    let again = service
+        .request("POST", &path, &[("Content-Type", "text/csv")], &csv)
+        .data();
     assert_eq!(prediction, again);
-    let evaluation = service.post(&format!("/api/v2/ai/models/{id}/evaluate"), &json!({})).data();
+    let evaluation = service
+        .post(&format!("/api/v2/ai/models/{id}/evaluate"), &json!({}))
+        .data();
     assert_eq!(evaluation["metrics"], model["metrics"]);
 
     // What is downloaded is a model that the command line can use.
@@ -116,10 +122,15 @@ fn a_model_trains_again_and_keeps_both_runs() {
     assert_eq!(names, [&json!(second), &json!(first)]);
     let run = service.run(id, &second);
     assert_eq!(run["training_parameters"]["epochs"], 5);
-    assert_eq!(run["training_parameters"]["patience"], 0, "the model's own parameters stay");
+    assert_eq!(
+        run["training_parameters"]["patience"], 0,
+        "the model's own parameters stay"
+    );
     // Both results are there.
     for run in [first, second] {
-        let weights = service.get(&format!("/api/v2/ai/models/{id}/artifact?run={run}&file=model.safetensors"));
+        let weights = service.get(&format!(
+            "/api/v2/ai/models/{id}/artifact?run={run}&file=model.safetensors"
+        ));
         assert_eq!(weights.status, 200);
     }
 }
@@ -132,7 +143,13 @@ fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
     for seed in [1, 1, 2] {
         let run = service.train(id, &json!({"seed": seed}));
         service.wait_for(id, &["TRAINED"]);
-        weights.push(service.get(&format!("/api/v2/ai/models/{id}/artifact?run={run}&file=model.safetensors")).bytes);
+        weights.push(
+            service
+                .get(&format!(
+                    "/api/v2/ai/models/{id}/artifact?run={run}&file=model.safetensors"
+                ))
+                .bytes,
+        );
     }
     assert_eq!(weights[0], weights[1]);
     assert_ne!(weights[0], weights[2]);
@@ -141,7 +158,9 @@ fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
 #[test]
 fn after_an_error_the_cause_is_told_and_a_retry_can_succeed() {
     let service = Service::start();
-    let Some(id) = service.create_hostile("nan-model") else { return };
+    let Some(id) = service.create_hostile("nan-model") else {
+        return;
+    };
     let failed = service.train(id, &json!({}));
     let model = service.wait_for(id, &["ERROR"]);
     let error = model["error_log"].as_str().unwrap();
@@ -159,33 +178,53 @@ fn after_an_error_the_cause_is_told_and_a_retry_can_succeed() {
 #[test]
 fn of_two_submits_at_once_one_is_refused() {
     let service = Service::start();
-    let Some(id) = service.create_hostile("until-stopped") else { return };
+    let Some(id) = service.create_hostile("until-stopped") else {
+        return;
+    };
     let path = format!("/api/v2/ai/models/{id}/train");
     let answers: Vec<u16> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| service.post(&path, &json!({})).status)).collect();
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| service.post(&path, &json!({})).status))
+            .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
-    assert_eq!(answers.iter().filter(|status| **status == 409).count(), 7, "{answers:?}");
+    assert_eq!(
+        answers.iter().filter(|status| **status == 200).count(),
+        1,
+        "{answers:?}"
+    );
+    assert_eq!(
+        answers.iter().filter(|status| **status == 409).count(),
+        7,
+        "{answers:?}"
+    );
     assert_eq!(service.post(&path, &json!({})).error(409), "already-training");
 }
 
 #[test]
 fn a_model_in_training_cannot_be_deleted_or_changed() {
     let service = Service::start();
-    let Some(id) = service.create_hostile("until-stopped") else { return };
+    let Some(id) = service.create_hostile("until-stopped") else {
+        return;
+    };
     service.train(id, &json!({}));
     service.wait_for(id, &["TRAINING"]);
     let path = format!("/api/v2/ai/models/{id}");
     service.delete(&path).error(409);
     let headers = [("Content-Type", "application/json")];
-    service.request("PATCH", &path, &headers, br#"{"name":"other"}"#).error(409);
+    service
+        .request("PATCH", &path, &headers, br#"{"name":"other"}"#)
+        .error(409);
     service.delete("/api/v2/ai/plugins/hostile/versions/0.1.0").error(409);
     service.stop(id).data();
     service.wait_for(id, &["DRAFT"]);
     assert_eq!(service.delete(&path).status, 200);
     assert_eq!(service.get(&path).error(404), "not-found");
-    assert!(service.files("artifacts/models").is_empty(), "{:?}", service.files("artifacts/models"));
+    assert!(
+        service.files("artifacts/models").is_empty(),
+        "{:?}",
+        service.files("artifacts/models")
+    );
 }
 
 #[test]
@@ -194,9 +233,16 @@ fn a_file_below_a_configured_folder_can_be_trained_on_and_no_other() {
     let service = Service::with(&[("TRAINYARD_WORKER_DATA_ROOTS", folder.to_str().unwrap())]);
     let Some(dlinear) = plugin("dlinear") else { return };
     service.upload_plugin(&dlinear);
-    let dataset = |path: &str| json!({"source": "file", "path": path, "time": "date", "target": "temp_max",
-        "lookback": 30, "horizon": 7});
-    let id = service.create_model("file", "dlinear", &dataset("seattle-weather.csv"), &json!({"epochs": 2}));
+    let dataset = |path: &str| {
+        json!({"source": "file", "path": path, "time": "date", "target": "temp_max",
+        "lookback": 30, "horizon": 7})
+    };
+    let id = service.create_model(
+        "file",
+        "dlinear",
+        &dataset("seattle-weather.csv"),
+        &json!({"epochs": 2}),
+    );
     service.train(id, &json!({}));
     service.wait_for(id, &["TRAINED"]);
     service.train(id, &json!({"training_dataset": dataset("/etc/hosts.csv")}));

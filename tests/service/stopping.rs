@@ -6,8 +6,12 @@ use serde_json::json;
 #[test]
 fn a_run_that_waits_is_stopped_at_once_and_never_starts() {
     let service = Service::with(&[("TRAINYARD_WORKER_SLOTS", "1")]);
-    let Some(first) = service.create_hostile("until-stopped") else { return };
-    let Some(second) = service.create_hostile("fine") else { return };
+    let Some(first) = service.create_hostile("until-stopped") else {
+        return;
+    };
+    let Some(second) = service.create_hostile("fine") else {
+        return;
+    };
     service.train(first, &json!({}));
     service.wait_for(first, &["TRAINING"]);
     let run = service.train(second, &json!({}));
@@ -30,7 +34,9 @@ fn a_run_that_prepares_its_data_is_stopped() {
     let Some(dlinear) = plugin("dlinear") else { return };
     service.upload_plugin(&dlinear);
     // Large enough to take a while to read.
-    let rows: String = (0..2_000_000).map(|i| format!("{},{},{}\n", i % 7, i % 11, i % 13)).collect();
+    let rows: String = (0..2_000_000)
+        .map(|i| format!("{},{},{}\n", i % 7, i % 11, i % 13))
+        .collect();
     let id = service.upload_csv("large.csv", &format!("a,b,c\n{rows}"));
     let dataset = json!({"source": "upload", "dataset_id": id, "target": "a", "lookback": 30, "horizon": 7});
     let model = service.create_model("large", "dlinear", &dataset, &json!({"epochs": 100}));
@@ -48,13 +54,21 @@ fn a_run_that_trains_is_stopped_and_the_model_is_what_it_was() {
     let Some(id) = service.create_weather(3) else { return };
     service.train(id, &json!({}));
     let before = service.wait_for(id, &["TRAINED"]);
-    let run = service.train(id, &json!({"training_parameters": {"epochs": 1_000_000}}));
+    let run = service.train(id, &json!({"training_parameters": {"epochs": 1000, "batch_size": 1}}));
     service.wait_for(id, &["TRAINING"]);
     let training = service.model(id);
     assert!(training["progress"].as_f64().unwrap() >= 5.0, "{training}");
     service.stop(id).data();
     let after = service.wait_for(id, &["TRAINED", "DRAFT", "ERROR"]);
-    for field in ["status", "progress", "metrics", "file_path", "trained_run", "task_id", "finished_at"] {
+    for field in [
+        "status",
+        "progress",
+        "metrics",
+        "file_path",
+        "trained_run",
+        "task_id",
+        "finished_at",
+    ] {
         assert_eq!(after[field], before[field], "{field}");
     }
     let run = service.run(id, &run);
@@ -76,7 +90,9 @@ fn a_plugin_that_does_not_listen_is_stopped_too() {
         service.stop(id).data();
         service.wait_for(id, &["DRAFT"]);
     }
-    let Some(id) = service.create_hostile("fine") else { return };
+    let Some(id) = service.create_hostile("fine") else {
+        return;
+    };
     service.train(id, &json!({}));
     service.wait_for(id, &["TRAINED"]);
 }
@@ -84,7 +100,9 @@ fn a_plugin_that_does_not_listen_is_stopped_too() {
 #[test]
 fn shut_down_in_the_middle_it_goes_on_from_the_last_checkpoint() {
     let mut service = Service::start();
-    let Some(id) = service.create_weather(3000) else { return };
+    let Some(id) = service.create_slow_weather(100) else {
+        return;
+    };
     let run = service.train(id, &json!({}));
     service.eventually("a checkpoint", || !service.run(id, &run)["checkpoint"].is_null());
     let before = service.model(id)["progress"].as_f64().unwrap();
@@ -97,7 +115,10 @@ fn shut_down_in_the_middle_it_goes_on_from_the_last_checkpoint() {
             restarted_at = event.data["progress"].as_f64();
         }
     }
-    assert!(restarted_at.unwrap() >= before - 30.0 && restarted_at.unwrap() > 6.0, "{before} {restarted_at:?}");
+    assert!(
+        restarted_at.unwrap() >= before - 30.0 && restarted_at.unwrap() > 6.0,
+        "{before} {restarted_at:?}"
+    );
     service.wait_for(id, &["TRAINED"]);
     let run = service.run(id, &run);
     assert_eq!(run["attempt"], 1, "giving back does not count as an attempt: {run}");

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use comfy_table::{Table, presets};
@@ -243,8 +243,8 @@ impl Drop for Service {
 
 /// When the runner told of it.
 fn stamped(data: &Value) -> Result<SystemTime> {
-    let at = data["at"].as_f64().context("no time in a progress event")?;
-    Ok(UNIX_EPOCH + Duration::from_secs_f64(at))
+    let at = data["timestamp"].as_str().context("no time in a progress event")?;
+    Ok(chrono::DateTime::parse_from_rfc3339(at)?.into())
 }
 
 fn find(plugin: &str) -> Result<PathBuf> {

@@ -54,9 +54,7 @@ pub fn read(folder: &Path) -> Result<Artifact> {
 impl Artifact {
     /// The model, its tensors in a session.
     pub fn model(&self, session: &Session) -> Result<TrainedModel> {
-        self.about
-            .model(&self.weights, session)
-            .map_err(broken(&self.folder))
+        self.about.model(&self.weights, session).map_err(broken(&self.folder))
     }
 }
 

@@ -39,7 +39,9 @@ pub enum Failure {
     /// The service cannot start or go on.
     #[error("{0}")]
     Service(String),
-    #[error("no server answers at {url} ({reason}); start one with `trainyard up`, or give its address with --url or TRAINYARD_URL")]
+    #[error(
+        "no server answers at {url} ({reason}); start one with `trainyard up`, or give its address with --url or TRAINYARD_URL"
+    )]
     Unreachable { url: String, reason: String },
     #[error("the connection to {url} was lost ({reason}); try again")]
     Connection { url: String, reason: String },
@@ -49,7 +51,11 @@ pub enum Failure {
     Refused(Box<Refusal>),
     /// A training on a server ended without a result. The code is the host's name for what happened.
     #[error("{message}")]
-    Training { code: String, message: String, log: Vec<String> },
+    Training {
+        code: String,
+        message: String,
+        log: Vec<String>,
+    },
 }
 
 /// What a server said when it did not do something.
@@ -79,14 +85,26 @@ impl Refusal {
         let spelled = |reason: &Value| {
             let text = |name: &str| reason.get(name).and_then(Value::as_str).map(str::to_owned);
             let parameter = text("parameter").map(|name| format!("{name}: ")).unwrap_or_default();
-            let expected = text("expected").map(|text| format!(", expected `{text}`")).unwrap_or_default();
-            let found = text("found").map(|text| format!(", found `{text}`")).unwrap_or_default();
-            let todo = text("remedy").or_else(|| text("allowed")).map(|text| format!("; {text}")).unwrap_or_default();
-            let problem = text("problem").or_else(|| text("message")).or_else(|| reason.as_str().map(str::to_owned));
+            let expected = text("expected")
+                .map(|text| format!(", expected `{text}`"))
+                .unwrap_or_default();
+            let found = text("found")
+                .map(|text| format!(", found `{text}`"))
+                .unwrap_or_default();
+            let todo = text("remedy")
+                .or_else(|| text("allowed"))
+                .map(|text| format!("; {text}"))
+                .unwrap_or_default();
+            let problem = text("problem")
+                .or_else(|| text("message"))
+                .or_else(|| reason.as_str().map(str::to_owned));
             let problem = problem.unwrap_or_else(|| reason.to_string());
             trainyard_parameters::one_line(&format!("{parameter}{problem}{expected}{found}{todo}"))
         };
-        list.map(|list| list.iter().map(spelled).collect()).unwrap_or_default()
+        // A single one is in the message already.
+        list.filter(|list| list.len() > 1)
+            .map(|list| list.iter().map(spelled).collect())
+            .unwrap_or_default()
     }
 }
 

@@ -12,7 +12,9 @@ pub fn start(config: &LogConfig) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr);
     // It can only fail when there is a log already.
     let _ = match config.format {
         LogFormat::Text => log.with_target(false).try_init(),

@@ -27,7 +27,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     // Before anything else is done: a runner shuts itself in first.
-    if std::env::args_os().nth(1).is_some_and(|name| name == trainyard_worker::runner::SUBCOMMAND) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|name| name == trainyard_worker::runner::SUBCOMMAND)
+    {
         return trainyard_worker::runner::main();
     }
     let arguments = Arguments::read();

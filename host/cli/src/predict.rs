@@ -78,7 +78,7 @@ fn text(rows: Vec<Vec<Cell>>) -> Vec<Vec<String>> {
 }
 
 /// Seven significant digits, which is what a model of `f32` can say.
-fn digits(value: f64) -> String {
+pub fn digits(value: f64) -> String {
     let whole = if value == 0.0 {
         0
     } else {
@@ -95,7 +95,8 @@ fn digits(value: f64) -> String {
     }
 }
 
-fn write(options: &PredictOptions, header: &[String], rows: &[Vec<String>]) -> Result<()> {
+/// Prints or stores a header and rows as the options say.
+pub fn write(options: &PredictOptions, header: &[String], rows: &[Vec<String>]) -> Result<()> {
     if options.json && options.out.is_none() {
         for row in rows {
             let object: serde_json::Map<_, _> = header

@@ -36,6 +36,8 @@ pub fn worker(config: &Config) -> Result<()> {
 }
 
 fn run(config: &Config, parts: Parts) -> Result<()> {
+    // What is written is for this user alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -57,12 +59,14 @@ async fn start(config: &Config, parts: Parts) -> Result<()> {
     let server = match parts {
         Parts::Worker => None,
         Parts::All | Parts::Server => {
-            let listener = tokio::net::TcpListener::bind(config.server.listen).await.map_err(|error| {
-                Failure::Service(format!(
-                    "{}: cannot listen there: {error}; choose another address with --listen",
-                    config.server.listen
-                ))
-            })?;
+            let listener = tokio::net::TcpListener::bind(config.server.listen)
+                .await
+                .map_err(|error| {
+                    Failure::Service(format!(
+                        "{}: cannot listen there: {error}; choose another address with --listen",
+                        config.server.listen
+                    ))
+                })?;
             let address = listener
                 .local_addr()
                 .map_err(|error| Failure::Service(format!("the service cannot start: {error}")))?;
@@ -75,7 +79,12 @@ async fn start(config: &Config, parts: Parts) -> Result<()> {
                 compute,
             };
             announce(&services.store, address, parts).await;
-            Some(trainyard_server::serve(listener, offered, config.server_options(), ended(shutdown.clone())))
+            Some(trainyard_server::serve(
+                listener,
+                offered,
+                config.server_options(),
+                ended(shutdown.clone()),
+            ))
         }
     };
     if parts == Parts::Worker {
@@ -147,7 +156,9 @@ async fn announce(store: &Arc<dyn Store>, address: std::net::SocketAddr, parts: 
             .any(|(token, _)| token.revoked_at.is_none() && token.expires_at.is_none_or(|at| at > now))
     });
     if !usable {
-        println!("  there is no token yet, so only this machine is served: `trainyard token create NAME --scope admin` makes one");
+        println!(
+            "  there is no token yet, so only this machine is served: `trainyard token create NAME --scope admin` makes one"
+        );
     }
     println!("Ctrl-C ends it; running jobs go on from their last checkpoint at the next start.");
 }

@@ -22,7 +22,9 @@ pub fn command(place: &PlaceOptions, command: &TokenCommand, json: bool) -> Resu
         let database = service::open_database(&config.data_dir).await?;
         let store = SqliteStore::new(database.clone());
         let outcome = match command {
-            TokenCommand::Create { name, scopes, expires } => create(&store, name, scopes, expires.as_deref(), json).await,
+            TokenCommand::Create { name, scopes, expires } => {
+                create(&store, name, scopes, expires.as_deref(), json).await
+            }
             TokenCommand::List => list(&store, json).await,
             TokenCommand::Revoke { id } => revoke(&store, *id, json).await,
         };
@@ -34,7 +36,9 @@ pub fn command(place: &PlaceOptions, command: &TokenCommand, json: bool) -> Resu
 async fn create(store: &SqliteStore, name: &str, scopes: &[String], expires: Option<&str>, json: bool) -> Result<()> {
     let name = name.trim();
     if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-        return Err(Failure::Usage("a token's name has 1 to 100 characters, in one line".into()));
+        return Err(Failure::Usage(
+            "a token's name has 1 to 100 characters, in one line".into(),
+        ));
     }
     let scopes = read_scopes(scopes)?;
     let expires_at = expires.map(end).transpose()?;
@@ -56,9 +60,14 @@ async fn create(store: &SqliteStore, name: &str, scopes: &[String], expires: Opt
         token.id,
         one_line(&token.name),
         spelled(&token),
-        token.expires_at.map(|at| format!(" until {}", time(&at))).unwrap_or_default()
+        token
+            .expires_at
+            .map(|at| format!(" until {}", time(&at)))
+            .unwrap_or_default()
     );
-    eprintln!("This is the only time that it is shown. Use it: export TRAINYARD_TOKEN=…, or the header `Authorization: Bearer …`");
+    eprintln!(
+        "This is the only time that it is shown. Use it: export TRAINYARD_TOKEN=…, or the header `Authorization: Bearer …`"
+    );
     Ok(())
 }
 
@@ -84,7 +93,9 @@ async fn list(store: &SqliteStore, json: bool) -> Result<()> {
     }
     if !json {
         output::print(&match table.is_empty() {
-            true => "there are no tokens, so only this machine is served; `trainyard token create NAME` makes one".into(),
+            true => {
+                "there are no tokens, so only this machine is served; `trainyard token create NAME` makes one".into()
+            }
             false => table.to_string(),
         });
     }
@@ -123,7 +134,12 @@ fn read_scopes(names: &[String]) -> Result<Vec<Scope>> {
 }
 
 fn spelled(token: &Token) -> String {
-    token.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ")
+    token
+        .scopes
+        .iter()
+        .map(|scope| scope.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn state(token: &Token, now: Timestamp) -> String {
@@ -153,7 +169,9 @@ fn lasts(text: &str) -> Option<Duration> {
         .find(|(unit, _)| text.ends_with(unit))?;
     let count: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
     // A century is as good as never, which is said by leaving it out.
-    let seconds = count.checked_mul(size).filter(|seconds| (1..=100 * 366 * 86400).contains(seconds))?;
+    let seconds = count
+        .checked_mul(size)
+        .filter(|seconds| (1..=100 * 366 * 86400).contains(seconds))?;
     Some(Duration::from_secs(seconds))
 }
 
@@ -167,7 +185,17 @@ mod tests {
         assert_eq!(lasts("12h"), Some(Duration::from_secs(43200)));
         assert_eq!(lasts("30d"), Some(Duration::from_secs(30 * 86400)));
         assert_eq!(lasts("8w"), Some(Duration::from_secs(56 * 86400)));
-        for wrong in ["", "30", "d", "-1d", "0d", "1y", "1.5d", "99999999999999999999d", "9999999w"] {
+        for wrong in [
+            "",
+            "30",
+            "d",
+            "-1d",
+            "0d",
+            "1y",
+            "1.5d",
+            "99999999999999999999d",
+            "9999999w",
+        ] {
             assert_eq!(lasts(wrong), None, "{wrong}");
         }
     }
@@ -176,6 +204,11 @@ mod tests {
     fn scopes_are_read_and_counted_once() {
         let read = |names: &[&str]| read_scopes(&names.iter().map(ToString::to_string).collect::<Vec<_>>());
         assert_eq!(read(&["read", "Submit", "read"]).unwrap(), [Scope::Read, Scope::Submit]);
-        assert!(read(&["write"]).unwrap_err().to_string().contains("read, submit, upload, admin"));
+        assert!(
+            read(&["write"])
+                .unwrap_err()
+                .to_string()
+                .contains("read, submit, upload, admin")
+        );
     }
 }

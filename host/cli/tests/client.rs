@@ -45,7 +45,10 @@ fn lines(output: &Output) -> Vec<Value> {
 }
 
 fn events(output: &Output) -> Vec<String> {
-    lines(output).iter().map(|line| line["event"].as_str().unwrap_or("?").to_owned()).collect()
+    lines(output)
+        .iter()
+        .map(|line| line["event"].as_str().unwrap_or("?").to_owned())
+        .collect()
 }
 
 #[test]
@@ -60,7 +63,10 @@ fn nobody_there_is_told_with_what_to_do() {
     let data = common::weather();
     let (code, error) = refusal(&["predict", "my-modle", "--data", data.to_str().unwrap(), "--url", &url]);
     assert_eq!(code, 2);
-    assert!(error.contains("there is no folder `my-modle`") && error.contains(&url), "{error}");
+    assert!(
+        error.contains("there is no folder `my-modle`") && error.contains(&url),
+        "{error}"
+    );
     let (code, error) = refusal(&["model", "list", "--url", "127.0.0.1"]);
     assert_eq!(code, 2);
     assert!(error.contains("http://HOST:PORT"), "{error}");
@@ -75,9 +81,17 @@ fn a_missing_or_wrong_token_is_told_with_what_to_do() {
     assert!(error(&output).contains("TRAINYARD_TOKEN"), "{}", error(&output));
     let output = trainyard(&server, &["model", "list", "--token", "ty_wrong"]);
     assert!(error(&output).contains("revoked"), "{}", error(&output));
-    assert_eq!(server.requests().last().unwrap().header("authorization"), Some("Bearer ty_wrong"));
+    assert_eq!(
+        server.requests().last().unwrap().header("authorization"),
+        Some("Bearer ty_wrong")
+    );
 
-    let lacks = Answer::error(403, "missing-scope", "the token `a` lacks the scope `upload`", Some(json!({"scope": "upload"})));
+    let lacks = Answer::error(
+        403,
+        "missing-scope",
+        "the token `a` lacks the scope `upload`",
+        Some(json!({"scope": "upload"})),
+    );
     let server = Server::start(move |_| lacks.clone());
     let output = trainyard(&server, &["model", "list", "--token", "ty_x"]);
     assert!(error(&output).contains("--scope upload"), "{}", error(&output));
@@ -100,16 +114,26 @@ fn a_refusal_has_the_servers_words_and_each_reason() {
     assert_eq!(output.status.code(), Some(4));
     let stderr = text(&output.stderr);
     assert!(stderr.contains("error: it does not fit"), "{stderr}");
-    assert!(stderr.contains("- it imports `x`, expected `func()`; import only"), "{stderr}");
+    assert!(
+        stderr.contains("- it imports `x`, expected `func()`; import only"),
+        "{stderr}"
+    );
     assert!(stderr.contains("- it does not export `train`; export it"), "{stderr}");
 
     let output = trainyard(&server, &["plugin", "push", file.to_str().unwrap(), "--json"]);
     let last = lines(&output).pop().unwrap();
-    assert_eq!((&last["event"], &last["code"]), (&json!("error"), &json!("contract-mismatch")));
+    assert_eq!(
+        (&last["event"], &last["code"]),
+        (&json!("error"), &json!("contract-mismatch"))
+    );
     assert_eq!(last["details"].as_array().unwrap().len(), 2);
 
+    // One reason is in the message already.
     let output = trainyard(&server, &["plugin", "delete", "a", "1.0.0"]);
-    assert_eq!((output.status.code(), error(&output).as_str()), (Some(1), "error: model 7 uses it"));
+    assert_eq!(
+        (output.status.code(), error(&output).as_str()),
+        (Some(1), "error: model 7 uses it")
+    );
 }
 
 #[test]
@@ -124,7 +148,10 @@ fn a_training_under_way_is_told_with_what_to_do() {
     });
     let output = trainyard(&server, &["train", "7", "--detach"]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(error(&output), "error: model 7 is TRAINING; wait until it is over, or stop it");
+    assert_eq!(
+        error(&output),
+        "error: model 7 is TRAINING; wait until it is over, or stop it"
+    );
 }
 
 #[test]
@@ -132,7 +159,11 @@ fn who_is_no_trainyard_is_told_so() {
     let server = Server::start(|_| Answer::raw("HTTP/1.1 404 Not Found\r\ncontent-length: 6\r\n\r\n<html>"));
     let output = trainyard(&server, &["model", "list"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(error(&output).contains("does not answer as a Trainyard server does"), "{}", error(&output));
+    assert!(
+        error(&output).contains("does not answer as a Trainyard server does"),
+        "{}",
+        error(&output)
+    );
     let server = Server::start(|_| Answer::data(&json!("what?")));
     assert!(error(&trainyard(&server, &["model", "list"])).contains("does not read"));
 }
@@ -149,7 +180,10 @@ fn a_lost_answer_is_asked_for_again_and_a_change_made_once() {
     });
     let output = trainyard(&server, &["train", "7", "--detach", "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(lines(&output)[0], json!({"event": "submitted", "model": 7, "run_id": "r", "status": "PENDING"}));
+    assert_eq!(
+        lines(&output)[0],
+        json!({"event": "submitted", "model": 7, "run_id": "r", "status": "PENDING"})
+    );
     let requests = server.requests();
     let keys: Vec<_> = requests
         .iter()
@@ -203,15 +237,33 @@ id: 9\nevent: end\ndata: {\"run_id\":\"r\",\"status\":\"TRAINED\",\"error\":null
 fn a_lost_stream_goes_on_after_the_last_event_that_was_seen() {
     let server = streaming(vec![FIRST.into(), SECOND.into()], "TRAINED");
     let output = trainyard(&server, &["train", "7", "--watch", "--json"]);
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     assert_eq!(
         events(&output),
-        ["submitted", "status", "log", "progress", "reconnecting", "log", "gap", "end", "result"]
+        [
+            "submitted",
+            "status",
+            "log",
+            "progress",
+            "reconnecting",
+            "log",
+            "gap",
+            "end",
+            "result"
+        ]
     );
     let lines = lines(&output);
     assert_eq!(lines[5]["message"], "epoch 2");
     assert_eq!(lines[3]["metrics"], json!({"loss": 0.5}));
-    assert_eq!((&lines[8]["metrics"], &lines[8]["status"]), (&json!({"mse": 0.37412}), &json!("TRAINED")));
+    assert_eq!(
+        (&lines[8]["metrics"], &lines[8]["status"]),
+        (&json!({"mse": 0.37412}), &json!("TRAINED"))
+    );
     let requests = server.requests();
     let after: Vec<_> = requests
         .iter()
@@ -238,15 +290,23 @@ fn how_a_training_ended_is_the_exit_code() {
     let output = trainyard(&end("ERROR"), &["train", "7", "--watch", "--json"]);
     assert_eq!(output.status.code(), Some(7));
     let last = lines(&output).pop().unwrap();
-    assert_eq!((&last["code"], &last["message"]), (&json!("time-limit"), &json!("the job was killed")));
+    assert_eq!(
+        (&last["code"], &last["message"]),
+        (&json!("time-limit"), &json!("the job was killed"))
+    );
 }
 
 #[test]
 fn the_row_is_believed_where_no_end_is_told() {
-    let server = streaming(vec!["id: 1\ndata: {\"level\":\"INFO\",\"message\":\"x\"}\n\n".into()], "TRAINED");
+    let silent = "id: 1\ndata: {\"level\":\"INFO\",\"message\":\"x\"}\n\n";
+    let server = streaming(vec![silent.into(), silent.into()], "TRAINED");
     let output = trainyard(&server, &["logs", "7", "--follow"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("mean squared error"), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).contains("mean squared error"),
+        "{}",
+        text(&output.stdout)
+    );
 }
 
 #[test]
@@ -260,7 +320,12 @@ fn logs_of_a_run_that_is_over_are_its_lines() {
         _ => Answer::error(404, "not-found", "there is no such path", None),
     });
     let output = trainyard(&server, &["logs", "pump", "--follow"]);
-    assert_eq!(text(&output.stdout), "2026-01-31 12:05:09  WARNING odd \u{fffd}[31m\n", "{}", text(&output.stderr));
+    assert_eq!(
+        text(&output.stdout),
+        "2026-01-31 12:05:09  WARNING odd \u{fffd}[31m\n",
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]
@@ -271,7 +336,10 @@ fn a_name_that_is_no_model_or_several_is_told_with_what_there_is() {
     let output = trainyard(&server, &["model", "show", "pump"]);
     assert_eq!(output.status.code(), Some(2));
     let said = error(&output);
-    assert!(said.contains('6') && said.contains('7') && !said.contains('8'), "{said}");
+    assert!(
+        said.contains('6') && said.contains('7') && !said.contains('8'),
+        "{said}"
+    );
     let output = trainyard(&server, &["model", "show", "pum"]);
     assert!(error(&output).contains("pump 3"), "{}", error(&output));
 }
@@ -306,12 +374,25 @@ fn a_file_is_uploaded_once_whatever_it_is_called() {
         ("POST", "/datasets") => Answer::data(&known("new")),
         _ => Answer::data(&json!({"task_id": "r", "status": "PENDING"})),
     });
-    let train = ["train", "7", "--detach", "--data", file.to_str().unwrap(), "--target", "b", "--scaling", "none"];
+    let train = [
+        "train",
+        "7",
+        "--detach",
+        "--data",
+        file.to_str().unwrap(),
+        "--target",
+        "b",
+        "--scaling",
+        "none",
+    ];
     let output = trainyard(&server, &train);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let requests = server.requests();
     let upload = requests.iter().find(|request| request.method() == "POST").unwrap();
-    assert_eq!((upload.path(), upload.query("name"), upload.body.as_slice()), ("/datasets", Some("data.csv"), &b"a,b\n1,2\n"[..]));
+    assert_eq!(
+        (upload.path(), upload.query("name"), upload.body.as_slice()),
+        ("/datasets", Some("data.csv"), &b"a,b\n1,2\n"[..])
+    );
     assert_eq!(upload.header("content-type"), Some("text/csv"));
     let submit: Value = serde_json::from_slice(&requests.last().unwrap().body).unwrap();
     assert_eq!(
@@ -319,7 +400,10 @@ fn a_file_is_uploaded_once_whatever_it_is_called() {
         json!({"source": "upload", "dataset_id": "d", "target": ["b"], "preprocess": {"scaling": "none"}})
     );
 
-    let own = Sha256::digest(b"a,b\n1,2\n").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let own = Sha256::digest(b"a,b\n1,2\n")
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
     let server = Server::start(move |request| match (request.method(), request.path()) {
         ("GET", "/datasets") => Answer::data(&json!({"items": [known(&own)], "next": null})),
         _ => Answer::error(500, "internal", "it must not be sent again", None),
@@ -337,7 +421,18 @@ fn typed_parameters_are_read_by_the_plugins_schema() {
         ("POST", "/models") => Answer::data(&model(7, "pump")),
         _ => Answer::error(404, "not-found", "there is no such path", None),
     });
-    let output = trainyard(&server, &["model", "create", "pump", "--plugin", "dlinear@1.0.0", "--param", "epochs=3"]);
+    let output = trainyard(
+        &server,
+        &[
+            "model",
+            "create",
+            "pump",
+            "--plugin",
+            "dlinear@1.0.0",
+            "--param",
+            "epochs=3",
+        ],
+    );
     assert!(output.status.success(), "{}", text(&output.stderr));
     let requests = server.requests();
     assert_eq!(requests[0].query("version"), Some("1.0.0"));
@@ -346,7 +441,10 @@ fn typed_parameters_are_read_by_the_plugins_schema() {
         body,
         json!({"name": "pump", "plugin": "dlinear", "plugin_version": "1.0.0", "training_parameters": {"epochs": 3}})
     );
-    let output = trainyard(&server, &["model", "create", "pump", "--plugin", "dlinear", "--param", "epoch=3"]);
+    let output = trainyard(
+        &server,
+        &["model", "create", "pump", "--plugin", "dlinear", "--param", "epoch=3"],
+    );
     assert_eq!(output.status.code(), Some(5));
     assert!(error(&output).contains("did you mean `epochs`"), "{}", error(&output));
 }
@@ -355,19 +453,29 @@ fn typed_parameters_are_read_by_the_plugins_schema() {
 fn predictions_are_written_as_those_of_a_model_here() {
     let server = Server::start(|request| match (request.method(), request.path()) {
         ("GET", "/models/7") => Answer::data(&model(7, "pump")),
-        _ => Answer::data(&json!({"columns": ["time", "y"], "rows": [["2026-01-01", 1.5], ["2026-01-02", null]],
-            "warnings": ["2 rows are odd"]})),
+        _ => Answer::data(
+            &json!({"columns": ["time", "y"], "rows": [["2026-01-01", 1.5], ["2026-01-02", null]],
+            "warnings": ["2 rows are odd"]}),
+        ),
     });
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("data.csv");
     std::fs::write(&file, "a\n1\n").unwrap();
     let file = file.to_str().unwrap();
     let output = trainyard(&server, &["predict", "7", "--data", file, "--rolling"]);
-    assert_eq!(text(&output.stdout), "time,y\n2026-01-01,1.5\n2026-01-02,\n", "{}", text(&output.stderr));
+    assert_eq!(
+        text(&output.stdout),
+        "time,y\n2026-01-01,1.5\n2026-01-02,\n",
+        "{}",
+        text(&output.stderr)
+    );
     assert!(text(&output.stderr).contains("warning: 2 rows are odd"));
     let requests = server.requests();
     let sent = requests.last().unwrap();
-    assert_eq!((sent.query("rolling"), sent.header("content-type")), (Some("true"), Some("text/csv")));
+    assert_eq!(
+        (sent.query("rolling"), sent.header("content-type")),
+        (Some("true"), Some("text/csv"))
+    );
     let output = trainyard(&server, &["predict", "7", "--data", file, "--json"]);
     assert_eq!(events(&output), ["warning", "prediction", "prediction", "result"]);
     assert_eq!(lines(&output)[1]["values"], json!({"time": "2026-01-01", "y": 1.5}));
@@ -377,7 +485,9 @@ fn predictions_are_written_as_those_of_a_model_here() {
 fn an_archive_that_is_cut_off_leaves_nothing() {
     let server = Server::start(|request| match request.path() {
         "/models/7" => Answer::data(&model(7, "pump")),
-        _ => Answer::raw("HTTP/1.1 200 OK\r\ncontent-type: application/x-tar\r\ncontent-length: 4096\r\n\r\nmodel.json"),
+        _ => {
+            Answer::raw("HTTP/1.1 200 OK\r\ncontent-type: application/x-tar\r\ncontent-length: 4096\r\n\r\nmodel.json")
+        }
     });
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
@@ -395,13 +505,21 @@ fn the_server_can_be_named_in_a_file_or_the_environment() {
     });
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("trainyard.toml");
-    std::fs::write(&config, format!("[client]\nurl = \"{}\"\ntoken = \"ty_file\"\n", server.url())).unwrap();
+    std::fs::write(
+        &config,
+        format!("[client]\nurl = \"{}\"\ntoken = \"ty_file\"\n", server.url()),
+    )
+    .unwrap();
     let said = |command: &mut Command| text(&command.output().unwrap().stdout);
     let list = ["model", "list", "--json"];
     assert!(said(command(&list).args(["--config", config.to_str().unwrap()])).contains("Bearer ty_file"));
     assert!(said(command(&list).env("TRAINYARD_CONFIG", &config)).contains("Bearer ty_file"));
     assert!(said(command(&list).current_dir(folder.path())).contains("Bearer ty_file"));
-    let environment = said(command(&list).env("TRAINYARD_CONFIG", &config).env("TRAINYARD_TOKEN", "ty_env"));
+    let environment = said(
+        command(&list)
+            .env("TRAINYARD_CONFIG", &config)
+            .env("TRAINYARD_TOKEN", "ty_env"),
+    );
     assert!(environment.contains("Bearer ty_env"), "{environment}");
 }
 
@@ -410,19 +528,46 @@ fn a_configuration_is_checked_shown_and_documented() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("trainyard.toml");
     let path = config.to_str().unwrap();
-    std::fs::write(&config, "[server]\nlistn = \"127.0.0.1:1\"\n[worker]\nslots = \"two\"\n").unwrap();
+    std::fs::write(
+        &config,
+        "[server]\nlistn = \"127.0.0.1:1\"\n[worker]\nslots = \"two\"\n",
+    )
+    .unwrap();
     let output = command(&["config", "check", path]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = text(&output.stdout);
-    assert!(said.contains(&format!("{path}:2: there is no setting server.listn; did you mean server.listen?")), "{said}");
-    assert!(said.contains(&format!("{path}:4: worker.slots: it is the text \"two\"")), "{said}");
+    assert!(
+        said.contains(&format!(
+            "{path}:2: there is no setting server.listn; did you mean server.listen?"
+        )),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!("{path}:4: worker.slots: it is the text \"two\"")),
+        "{said}"
+    );
 
     let documented = text(&command(&["config", "default"]).output().unwrap().stdout);
-    std::fs::write(&config, documented.replace("listen = \"127.0.0.1:8080\"", "listen = \"127.0.0.1:0\"")).unwrap();
-    let output = command(&["config", "check", path]).env("TRAINYARD_DATA_DIR", folder.path()).output().unwrap();
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    std::fs::write(
+        &config,
+        documented.replace("listen = \"127.0.0.1:8080\"", "listen = \"127.0.0.1:0\""),
+    )
+    .unwrap();
+    let output = command(&["config", "check", path])
+        .env("TRAINYARD_DATA_DIR", folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
 
-    let output = command(&["config", "show", "--config", path, "--json"]).env("TRAINYARD_TOKEN", "ty_secret").output().unwrap();
+    let output = command(&["config", "show", "--config", path, "--json"])
+        .env("TRAINYARD_TOKEN", "ty_secret")
+        .output()
+        .unwrap();
     let settings = lines(&output);
     let find = |name: &str| settings.iter().find(|setting| setting["setting"] == name).unwrap();
     assert_eq!(find("server.listen")["value"], "127.0.0.1:0");
@@ -435,10 +580,20 @@ fn tokens_are_made_listed_and_revoked_without_a_server() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let token = |arguments: &[&str]| {
-        command(&[&["token"], arguments].concat()).arg("--data-dir").arg(&data).arg("--json").output().unwrap()
+        command(&[&["token"], arguments].concat())
+            .arg("--data-dir")
+            .arg(&data)
+            .arg("--json")
+            .output()
+            .unwrap()
     };
     let output = token(&["create", "ci", "--scope", "read,submit", "--expires", "30d"]);
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     let made = lines(&output).remove(0);
     assert!(made["secret"].as_str().unwrap().starts_with("ty_"), "{made}");
     assert_eq!(made["token"]["scopes"], json!(["read", "submit"]));
@@ -447,7 +602,10 @@ fn tokens_are_made_listed_and_revoked_without_a_server() {
     let id = made["token"]["id"].to_string();
     let output = token(&["list"]);
     assert_eq!(lines(&output)[0]["name"], "ci");
-    assert!(!text(&output.stdout).contains(made["secret"].as_str().unwrap()), "it is shown once");
+    assert!(
+        !text(&output.stdout).contains(made["secret"].as_str().unwrap()),
+        "it is shown once"
+    );
     assert!(token(&["revoke", &id]).status.success());
     assert!(lines(&token(&["list"]))[0]["revoked_at"].is_string());
 
@@ -459,7 +617,11 @@ fn tokens_are_made_listed_and_revoked_without_a_server() {
     ] {
         let output = token(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(text(&output.stdout).contains(says), "{arguments:?}: {}", text(&output.stdout));
+        assert!(
+            text(&output.stdout).contains(says),
+            "{arguments:?}: {}",
+            text(&output.stdout)
+        );
     }
 }
 
@@ -487,6 +649,14 @@ fn ctrl_c_leaves_the_training_alone() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(status.code(), Some(130));
     let said = text(&output.stderr);
-    assert!(said.contains("trainyard logs 7 --follow") && said.contains("trainyard stop 7"), "{said}");
-    assert!(server.requests().iter().all(|request| !request.path().ends_with("/stop")));
+    assert!(
+        said.contains("trainyard logs 7 --follow") && said.contains("trainyard stop 7"),
+        "{said}"
+    );
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|request| !request.path().ends_with("/stop"))
+    );
 }

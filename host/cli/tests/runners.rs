@@ -7,7 +7,9 @@ mod common;
 mod runners;
 
 use common::{result, root, weather};
-use runners::{Compiled, Training, answer, compiled, dataset, failed, give, heard, hostile, launcher, limits, plugin, read};
+use runners::{
+    Compiled, Training, answer, compiled, dataset, failed, give, heard, hostile, launcher, limits, plugin, read,
+};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::Path;
@@ -64,7 +66,10 @@ fn run(plugin: &str, training: &Training<'_>, data: &[&str]) -> (Vec<u8>, Value)
     arguments.extend(data);
     arguments.extend(parameters.iter().map(String::as_str));
     let outcome = result(&arguments);
-    (fs::read(out.join("model.safetensors")).unwrap(), outcome["metrics"].clone())
+    (
+        fs::read(out.join("model.safetensors")).unwrap(),
+        outcome["metrics"].clone(),
+    )
 }
 
 async fn trained(runner: &mut Runner) -> (Vec<Report>, Vec<(String, f64)>) {
@@ -88,7 +93,10 @@ async fn a_runner_trains_the_same_model_to_the_bit() {
 
     let options = ["--target", "temp_max,temp_min", "--lookback", "30", "--horizon", "7"];
     let (weights, expected) = run("dlinear", &training, &options);
-    assert!(read(runner.open_result(files::WEIGHTS).unwrap()) == weights, "other weights");
+    assert!(
+        read(runner.open_result(files::WEIGHTS).unwrap()) == weights,
+        "other weights"
+    );
     for (name, value) in metrics {
         assert_eq!(expected[&name].as_f64(), Some(value), "{name}");
     }
@@ -218,7 +226,9 @@ async fn a_stopped_training_ends_with_what_it_has_and_a_cancelled_one_with_nothi
     let compiled = compiled(&launcher, &file).await;
 
     let mut runner = launcher.start().await.unwrap();
-    regression(&compiled, json!({"mode": "until-stopped"})).order(&runner).await;
+    regression(&compiled, json!({"mode": "until-stopped"}))
+        .order(&runner)
+        .await;
     assert!(matches!(runner.next().await.unwrap(), Report::Prepared { .. }));
     runner.send(&Order::Stop, &[]).await.unwrap();
     trained(&mut runner).await;
@@ -229,7 +239,10 @@ async fn a_stopped_training_ends_with_what_it_has_and_a_cancelled_one_with_nothi
         assert!(matches!(runner.next().await.unwrap(), Report::Prepared { .. }));
         runner.send(&Order::Cancel, &[]).await.unwrap();
         let (code, message) = failed(answer(&mut runner).await);
-        assert_eq!((code.as_str(), message.as_str()), ("cancelled", "`train` was cancelled"));
+        assert_eq!(
+            (code.as_str(), message.as_str()),
+            ("cancelled", "`train` was cancelled")
+        );
     }
 }
 
@@ -239,7 +252,11 @@ async fn a_plugin_that_misbehaves_fails_with_its_reason() {
     let (_root, launcher) = launcher();
     let compiled = compiled(&launcher, &file).await;
     for (mode, code, part) in [
-        ("guest-memory", "guest-memory", "needed more than 256 MiB of its own memory"),
+        (
+            "guest-memory",
+            "guest-memory",
+            "needed more than 256 MiB of its own memory",
+        ),
         ("tensor-memory", "out-of-memory", "tensor memory"),
         ("panic", "trap", "crashed"),
     ] {
@@ -259,9 +276,15 @@ async fn no_line_of_a_long_log_is_lost() {
     let mut runner = launcher.start().await.unwrap();
     regression(&compiled, json!({"mode": "log-flood"})).order(&runner).await;
     let (reports, _) = trained(&mut runner).await;
-    let lines = reports
-        .iter()
-        .filter(|report| matches!(report, Report::Log { level: LogLevel::Info, .. }));
+    let lines = reports.iter().filter(|report| {
+        matches!(
+            report,
+            Report::Log {
+                level: LogLevel::Info,
+                ..
+            }
+        )
+    });
     assert_eq!(lines.count(), 100_000);
 }
 
@@ -347,7 +370,10 @@ async fn code_of_another_plugin_is_not_run_but_compiled_anew() {
     };
     let (_root, launcher) = launcher();
     let (ridge, mlp) = (compiled(&launcher, &ridge).await, compiled(&launcher, &mlp).await);
-    let mixed = Compiled { code: mlp.code, ..ridge };
+    let mixed = Compiled {
+        code: mlp.code,
+        ..ridge
+    };
     let mut runner = launcher.start().await.unwrap();
     regression(&mixed, json!({})).order(&runner).await;
     trained(&mut runner).await;
@@ -359,10 +385,15 @@ async fn a_killed_runner_is_known_to_be_dead_at_once() {
     let (_root, launcher) = launcher();
     let compiled = compiled(&launcher, &file).await;
     let mut runner = launcher.start().await.unwrap();
-    regression(&compiled, json!({"mode": "endless-work"})).order(&runner).await;
+    regression(&compiled, json!({"mode": "endless-work"}))
+        .order(&runner)
+        .await;
     assert!(matches!(runner.next().await.unwrap(), Report::Prepared { .. }));
     let usage = runner.usage().unwrap();
-    assert!(usage.resident_bytes > 1 << 20 && usage.peak_bytes >= usage.resident_bytes / 2, "{usage:?}");
+    assert!(
+        usage.resident_bytes > 1 << 20 && usage.peak_bytes >= usage.resident_bytes / 2,
+        "{usage:?}"
+    );
 
     let pid = rustix::process::Pid::from_raw(runner.pid() as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();

@@ -42,6 +42,8 @@ pub enum Event {
     },
     /// The plugin went on.
     Progress {
+        /// When the plugin said so.
+        timestamp: Timestamp,
         /// 0 to 100.
         progress: f64,
         /// The plugin's steps done.

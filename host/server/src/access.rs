@@ -72,7 +72,14 @@ pub struct AuditQuery {
 #[utoipa::path(get, path = "/tokens", tag = "access",
     responses((status = 200, description = "All tokens, ended ones too", body = Envelope<schema::All<schema::Token>>)))]
 pub async fn list(State(app): State<Arc<App>>, _: Admin, _: NoQuery) -> Reply<Value> {
-    let tokens: Vec<Token> = app.services.store.tokens().await?.into_iter().map(|(token, _)| token).collect();
+    let tokens: Vec<Token> = app
+        .services
+        .store
+        .tokens()
+        .await?
+        .into_iter()
+        .map(|(token, _)| token)
+        .collect();
     ok(json!({"items": tokens}))
 }
 
@@ -103,11 +110,17 @@ pub async fn create(
     let mut scopes = body.scopes;
     scopes.sort_unstable();
     scopes.dedup();
-    let token = NewToken { name: body.name, hash, scopes, expires_at: body.expires_at };
+    let token = NewToken {
+        name: body.name,
+        hash,
+        scopes,
+        expires_at: body.expires_at,
+    };
     let token = app.services.store.add_token(token).await?;
     app.auth.changed().await;
     let details = json!({"name": token.name, "scopes": token.scopes, "expires_at": token.expires_at});
-    app.audit(&caller, "create-token", format!("token {}", token.id), details).await;
+    app.audit(&caller, "create-token", format!("token {}", token.id), details)
+        .await;
     created(CreatedToken { secret, token })
 }
 
@@ -122,7 +135,13 @@ pub async fn revoke(
 ) -> Reply<Token> {
     let token = app.services.store.revoke_token(path.id).await?;
     app.auth.changed().await;
-    app.audit(&caller, "revoke-token", format!("token {}", token.id), json!({"name": token.name})).await;
+    app.audit(
+        &caller,
+        "revoke-token",
+        format!("token {}", token.id),
+        json!({"name": token.name}),
+    )
+    .await;
     ok(token)
 }
 
@@ -130,7 +149,10 @@ pub async fn revoke(
 #[utoipa::path(post, path = "/tickets", tag = "access",
     responses((status = 200, description = "The ticket", body = Envelope<Ticket>)))]
 pub async fn ticket(State(app): State<Arc<App>>, Reader(caller): Reader, _: NoQuery) -> Reply<Ticket> {
-    ok(Ticket { ticket: app.auth.tickets.issue(caller), expires_in: TICKET_LIFETIME.as_secs() })
+    ok(Ticket {
+        ticket: app.auth.tickets.issue(caller),
+        expires_in: TICKET_LIFETIME.as_secs(),
+    })
 }
 
 /// Reads who changed what, newest first.

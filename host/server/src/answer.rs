@@ -33,7 +33,10 @@ pub fn created<T>(data: T) -> Reply<T> {
 
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        let envelope = Envelope { code: self.0.as_u16(), data: self.1 };
+        let envelope = Envelope {
+            code: self.0.as_u16(),
+            data: self.1,
+        };
         match serde_json::to_vec(&envelope) {
             Ok(body) => {
                 let json = HeaderValue::from_static("application/json");

@@ -11,14 +11,19 @@ use trainyard_parameters::{ParameterProblem, Schema, quoted};
 
 /// A version of a plugin that a body names, the newest without one.
 pub async fn plugin(app: &App, name: &str, version: Option<&str>) -> Result<PluginVersion, ApiError> {
-    app.services.store.plugin(name, version).await.map_err(|error| match error {
-        StoreError::NotFound { .. } => {
-            let version = version.map(|version| format!(" in version {}", quoted(version)));
-            let message = format!("there is no plugin {}{}", quoted(name), version.unwrap_or_default());
-            ApiError::unprocessable("no-such-plugin", message).remedy("see GET /plugins, or upload it with POST /plugins")
-        }
-        error => error.into(),
-    })
+    app.services
+        .store
+        .plugin(name, version)
+        .await
+        .map_err(|error| match error {
+            StoreError::NotFound { .. } => {
+                let version = version.map(|version| format!(" in version {}", quoted(version)));
+                let message = format!("there is no plugin {}{}", quoted(name), version.unwrap_or_default());
+                ApiError::unprocessable("no-such-plugin", message)
+                    .remedy("see GET /plugins, or upload it with POST /plugins")
+            }
+            error => error.into(),
+        })
 }
 
 /// A model's own parameters: those given must be allowed; others may still be missing.
@@ -27,22 +32,33 @@ pub fn given_parameters(plugin: &PluginVersion, given: &Map<String, Value>) -> R
         Ok(_) => Ok(()),
         Err(problems) => {
             let about_given = |problem: &ParameterProblem| {
-                given.keys().any(|name| problem.parameter.starts_with(name.as_str())) || problem.parameter == "parameters"
+                given.keys().any(|name| problem.parameter.starts_with(name.as_str()))
+                    || problem.parameter == "parameters"
             };
             let problems: Vec<_> = problems.into_iter().filter(about_given).collect();
-            if problems.is_empty() { Ok(()) } else { Err(bad_parameters(&problems)) }
+            if problems.is_empty() {
+                Ok(())
+            } else {
+                Err(bad_parameters(&problems))
+            }
         }
     }
 }
 
 /// A run's parameters: all of them, defaults filled in.
 pub fn all_parameters(plugin: &PluginVersion, given: Map<String, Value>) -> Result<Value, ApiError> {
-    schema(plugin)?.complete(&Value::Object(given)).map_err(|problems| bad_parameters(&problems))
+    schema(plugin)?
+        .complete(&Value::Object(given))
+        .map_err(|problems| bad_parameters(&problems))
 }
 
 fn schema(plugin: &PluginVersion) -> Result<Schema, ApiError> {
-    Schema::parse(&plugin.parameters.to_string())
-        .map_err(|problem| ApiError::internal(format!("the stored schema of {} {}: {problem}", plugin.name, plugin.version)))
+    Schema::parse(&plugin.parameters.to_string()).map_err(|problem| {
+        ApiError::internal(format!(
+            "the stored schema of {} {}: {problem}",
+            plugin.name, plugin.version
+        ))
+    })
 }
 
 fn bad_parameters(problems: &[ParameterProblem]) -> ApiError {
@@ -56,7 +72,9 @@ fn bad_parameters(problems: &[ParameterProblem]) -> ApiError {
 pub async fn dataset(app: &App, given: &Value, plugin: &PluginVersion) -> Result<TrainingDataset, ApiError> {
     let dataset = any_dataset(app, given).await?;
     let tasks: Vec<Task> = plugin.tasks.iter().filter_map(|task| task.parse().ok()).collect();
-    dataset.spec(&tasks).map_err(|error| bad_dataset(format!("training_dataset: {error}")))?;
+    dataset
+        .spec(&tasks)
+        .map_err(|error| bad_dataset(format!("training_dataset: {error}")))?;
     Ok(dataset)
 }
 
@@ -66,14 +84,19 @@ pub async fn any_dataset(app: &App, given: &Value) -> Result<TrainingDataset, Ap
     match &dataset.source {
         Source::File { path } => safe_path(path)?,
         Source::Upload { dataset_id } => {
-            let stored = app.services.store.dataset(dataset_id).await.map_err(|error| match error {
-                StoreError::NotFound { .. } => {
-                    let message = format!("training_dataset: there is no data set {}", quoted(dataset_id));
-                    ApiError::unprocessable("no-such-dataset", message)
-                        .remedy("see GET /datasets, or upload it with POST /datasets?name=file.csv")
-                }
-                error => error.into(),
-            })?;
+            let stored = app
+                .services
+                .store
+                .dataset(dataset_id)
+                .await
+                .map_err(|error| match error {
+                    StoreError::NotFound { .. } => {
+                        let message = format!("training_dataset: there is no data set {}", quoted(dataset_id));
+                        ApiError::unprocessable("no-such-dataset", message)
+                            .remedy("see GET /datasets, or upload it with POST /datasets?name=file.csv")
+                    }
+                    error => error.into(),
+                })?;
             known_columns(&dataset, &stored)?;
         }
     }
@@ -95,16 +118,29 @@ fn safe_path(path: &str) -> Result<(), ApiError> {
     } else {
         return Ok(());
     };
-    Err(bad_dataset(format!("training_dataset: the path {} {problem}", quoted(path))))
+    Err(bad_dataset(format!(
+        "training_dataset: the path {} {problem}",
+        quoted(path)
+    )))
 }
 
 /// The columns that are named must be those that the upload has.
 fn known_columns(dataset: &TrainingDataset, stored: &StoredDataset) -> Result<(), ApiError> {
     let columns = stored.report.get("columns").and_then(Value::as_array);
-    let known: Vec<&str> =
-        columns.into_iter().flatten().filter_map(|column| column.get("name").and_then(Value::as_str)).collect();
-    let named = dataset.time.iter().chain(&dataset.target).chain(dataset.columns.iter().flatten());
-    let unknown: Vec<String> = named.filter(|name| !known.contains(&name.as_str())).map(|name| quoted(name)).collect();
+    let known: Vec<&str> = columns
+        .into_iter()
+        .flatten()
+        .filter_map(|column| column.get("name").and_then(Value::as_str))
+        .collect();
+    let named = dataset
+        .time
+        .iter()
+        .chain(&dataset.target)
+        .chain(dataset.columns.iter().flatten());
+    let unknown: Vec<String> = named
+        .filter(|name| !known.contains(&name.as_str()))
+        .map(|name| quoted(name))
+        .collect();
     if unknown.is_empty() || known.is_empty() {
         return Ok(());
     }

@@ -55,7 +55,10 @@ pub async fn serve(
             Ok(accepted) => accepted,
             Err(error) => {
                 // One that hung up at once is nothing; with no descriptors left, a moment may free some.
-                if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -64,8 +67,18 @@ pub async fn serve(
         };
         match places.clone().try_acquire_owned() {
             Ok(place) => {
-                let peer = Peer { address: address.ip(), place: Arc::new(place) };
-                tokio::spawn(connection(stream, address, peer, service.clone(), app.clone(), closing.subscribe()));
+                let peer = Peer {
+                    address: address.ip(),
+                    place: Arc::new(place),
+                };
+                tokio::spawn(connection(
+                    stream,
+                    address,
+                    peer,
+                    service.clone(),
+                    app.clone(),
+                    closing.subscribe(),
+                ));
             }
             Err(_) => {
                 app.metrics.turned_away.inc();
@@ -77,7 +90,10 @@ pub async fn serve(
     // Nobody may be left who listens.
     let _ = closing.send(true);
     let all = u32::try_from(app.options.max_connections).unwrap_or(u32::MAX);
-    if tokio::time::timeout(app.options.shutdown_grace, places.acquire_many(all)).await.is_err() {
+    if tokio::time::timeout(app.options.shutdown_grace, places.acquire_many(all))
+        .await
+        .is_err()
+    {
         tracing::warn!("some requests were still under way at the shutdown");
     }
     Ok(())
@@ -134,7 +150,11 @@ mod tests {
     #[test]
     fn the_answer_to_one_too_many_says_its_length() {
         let (head, body) = super::FULL.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{}",
+            body.len()
+        );
         serde_json::from_str::<serde_json::Value>(body).unwrap();
     }
 }

@@ -34,7 +34,10 @@ const TYPES: [(&str, DataFormat); 7] = [
 
 /// The format of a body's type.
 pub fn format_of_type(content_type: &str) -> Option<DataFormat> {
-    TYPES.iter().find(|(name, _)| *name == content_type).map(|(_, format)| *format)
+    TYPES
+        .iter()
+        .find(|(name, _)| *name == content_type)
+        .map(|(_, format)| *format)
 }
 
 /// Which data set.
@@ -99,7 +102,12 @@ pub async fn upload(
     let name = name.unwrap_or_else(|| format!("data.{format}"));
     valid_name(&name)?;
     let key = idempotency::key(&headers, &caller)?;
-    let what = [b"POST datasets".as_slice(), name.as_bytes(), format.as_str().as_bytes(), staged.digest.as_bytes()];
+    let what = [
+        b"POST datasets".as_slice(),
+        name.as_bytes(),
+        format.as_str().as_bytes(),
+        staged.digest.as_bytes(),
+    ];
     let fingerprint = idempotency::fingerprint(&what);
     let work = {
         let app = app.clone();
@@ -131,7 +139,8 @@ async fn add(app: &App, caller: &Caller, staged: Staged, name: String, format: D
         }
     };
     let details = json!({"name": dataset.name, "rows": dataset.rows, "digest": dataset.digest});
-    app.audit(caller, "upload-dataset", format!("dataset {}", dataset.id), details).await;
+    app.audit(caller, "upload-dataset", format!("dataset {}", dataset.id), details)
+        .await;
     Ok(Answer(StatusCode::CREATED, dataset))
 }
 
@@ -146,14 +155,20 @@ fn valid_name(name: &str) -> Result<(), ApiError> {
 
 /// How a file is written: by its name's ending, or else by its type.
 fn format(name: Option<&str>, content_type: Option<&str>) -> Result<DataFormat, ApiError> {
-    if let Some(format) = name.and_then(DataFormat::of_name).or_else(|| content_type.and_then(format_of_type)) {
+    if let Some(format) = name
+        .and_then(DataFormat::of_name)
+        .or_else(|| content_type.and_then(format_of_type))
+    {
         return Ok(format);
     }
     let remedy = "let ?name= end in .csv, .tsv, .parquet, .arrow or .json, or send the Content-Type of the format";
     Err(match (name, content_type) {
         (_, None | Some("application/octet-stream" | "application/x-www-form-urlencoded")) => {
             let name = name.map(|name| format!(" {}", quoted(name))).unwrap_or_default();
-            ApiError::unprocessable("unknown-format", format!("it cannot be told how the file{name} is written"))
+            ApiError::unprocessable(
+                "unknown-format",
+                format!("it cannot be told how the file{name} is written"),
+            )
         }
         (_, Some(given)) => unsupported(given, "text/csv"),
     }
@@ -170,7 +185,11 @@ pub async fn list(
     Query(query): Query<DatasetQuery>,
 ) -> Reply<Page<StoredDataset>> {
     paging::cursor::<u64>(query.cursor.as_deref())?;
-    ok(app.services.store.datasets(query.cursor.as_deref(), paging::limit(query.limit)?).await?)
+    ok(app
+        .services
+        .store
+        .datasets(query.cursor.as_deref(), paging::limit(query.limit)?)
+        .await?)
 }
 
 /// Reads what is known of a data set.
@@ -179,7 +198,8 @@ pub async fn list(
 pub async fn read(
     State(app): State<Arc<App>>,
     _: Reader,
-    Segments(path): Segments<DatasetPath>, _: NoQuery,
+    Segments(path): Segments<DatasetPath>,
+    _: NoQuery,
 ) -> Reply<StoredDataset> {
     ok(app.services.store.dataset(&path.id).await?)
 }
@@ -187,7 +207,12 @@ pub async fn read(
 /// Reads the first rows of a data set, and what its columns are.
 #[utoipa::path(get, path = "/datasets/{id}/preview", tag = "datasets", params(DatasetPath),
     responses((status = 200, description = "The report of the upload", body = Envelope<schema::DataReport>)))]
-pub async fn preview(State(app): State<Arc<App>>, _: Reader, Segments(path): Segments<DatasetPath>, _: NoQuery) -> Reply<Value> {
+pub async fn preview(
+    State(app): State<Arc<App>>,
+    _: Reader,
+    Segments(path): Segments<DatasetPath>,
+    _: NoQuery,
+) -> Reply<Value> {
     ok(app.services.store.dataset(&path.id).await?.report)
 }
 
@@ -198,10 +223,17 @@ pub async fn preview(State(app): State<Arc<App>>, _: Reader, Segments(path): Seg
 pub async fn delete(
     State(app): State<Arc<App>>,
     Uploader(caller): Uploader,
-    Segments(path): Segments<DatasetPath>, _: NoQuery,
+    Segments(path): Segments<DatasetPath>,
+    _: NoQuery,
 ) -> Reply<StoredDataset> {
     let dataset = app.services.store.delete_dataset(&path.id).await.map_err(in_use)?;
-    app.audit(&caller, "delete-dataset", format!("dataset {}", dataset.id), json!({"name": dataset.name})).await;
+    app.audit(
+        &caller,
+        "delete-dataset",
+        format!("dataset {}", dataset.id),
+        json!({"name": dataset.name}),
+    )
+    .await;
     if let Err(error) = app.services.artifacts.delete(&dataset.key()).await {
         tracing::warn!(%error, dataset = %dataset.id, "the file of a deleted data set is left behind");
     }

@@ -61,7 +61,11 @@ impl ApiError {
 
     /// 404: there is no such thing. The name is as the user wrote it.
     pub fn not_found(what: &str, name: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", format!("there is no {what} {}", quoted(name)))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            format!("there is no {what} {}", quoted(name)),
+        )
     }
 
     /// 409: not now, or not any more.
@@ -82,7 +86,11 @@ impl ApiError {
     /// 500: a fault in this program. The cause goes to the log, not to whoever asked.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed by a fault of the server");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the server failed; its log says why",
+        )
     }
 
     /// Adds what to do about it.
@@ -127,7 +135,9 @@ impl IntoResponse for ApiError {
         let retry_after = self.0.retry_after;
         let mut response = (status, Json(*self.0)).into_response();
         if let Some(seconds) = retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -178,13 +188,9 @@ impl From<ComputeError> for ApiError {
     fn from(error: ComputeError) -> Self {
         let line = error.to_string();
         match error {
-            ComputeError::Refused { code, message, details } => {
-                ApiError::unprocessable(code, message).details(details)
-            }
+            ComputeError::Refused { code, message, details } => ApiError::unprocessable(code, message).details(details),
             ComputeError::Busy => ApiError::unavailable("busy", line),
-            ComputeError::Timeout { .. } => {
-                ApiError::unprocessable("took-too-long", line).remedy("give less at once")
-            }
+            ComputeError::Timeout { .. } => ApiError::unprocessable("took-too-long", line).remedy("give less at once"),
             ComputeError::Failed(_) => {
                 tracing::error!(error = %line, "the worker failed");
                 ApiError::unavailable("worker-failed", line)

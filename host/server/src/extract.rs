@@ -58,7 +58,9 @@ impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Nothing {}
-        Query::<Nothing>::from_request_parts(parts, state).await.map(|_| NoQuery)
+        Query::<Nothing>::from_request_parts(parts, state)
+            .await
+            .map(|_| NoQuery)
     }
 }
 
@@ -71,7 +73,13 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         must_be_json(&parts.headers)?;
-        let body = read(&parts.headers, body, app.options.max_body_bytes, app.options.body_timeout).await?;
+        let body = read(
+            &parts.headers,
+            body,
+            app.options.max_body_bytes,
+            app.options.body_timeout,
+        )
+        .await?;
         json(&body).map(Json)
     }
 }
@@ -84,7 +92,13 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for OptionalJson<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let body = read(&parts.headers, body, app.options.max_body_bytes, app.options.body_timeout).await?;
+        let body = read(
+            &parts.headers,
+            body,
+            app.options.max_body_bytes,
+            app.options.body_timeout,
+        )
+        .await?;
         if body.is_empty() {
             return json(b"{}").map(OptionalJson);
         }
@@ -141,7 +155,10 @@ where
     match tokio::time::timeout(at_most, body.next()).await {
         Ok(None) => Ok(None),
         Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
-        Ok(Some(Err(error))) => Err(ApiError::bad_request("broken-body", format!("the body broke off: {error}"))),
+        Ok(Some(Err(error))) => Err(ApiError::bad_request(
+            "broken-body",
+            format!("the body broke off: {error}"),
+        )),
         Err(_) => Err(ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
             "request-timeout",
@@ -180,14 +197,19 @@ pub async fn read(headers: &HeaderMap, body: Body, limit: u64, at_most: Duration
 /// Reads JSON: 400 with line and column where it is none, 422 with the field where it is another thing than wanted.
 pub fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     if holds_nul(body) {
-        return Err(ApiError::unprocessable("nul-character", "the body holds the character U+0000")
-            .remedy("leave it out; no text may have it"));
+        return Err(
+            ApiError::unprocessable("nul-character", "the body holds the character U+0000")
+                .remedy("leave it out; no text may have it"),
+        );
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = match serde_path_to_error::deserialize(&mut reader) {
         Ok(value) => value,
         Err(error) if error.inner().is_data() => {
-            return Err(ApiError::unprocessable("invalid-body", format!("the body: {}", said(&error))));
+            return Err(ApiError::unprocessable(
+                "invalid-body",
+                format!("the body: {}", said(&error)),
+            ));
         }
         Err(error) => return Err(malformed(error.inner())),
     };

@@ -47,7 +47,9 @@ pub async fn download(
 ) -> Result<Response, ApiError> {
     let model = app.services.store.model(path.id).await?;
     let run = app.trained_run(&model, query.run.as_deref()).await?;
-    let prefix = run.file_path.ok_or_else(|| ApiError::not_found("result of run", &run.id))?;
+    let prefix = run
+        .file_path
+        .ok_or_else(|| ApiError::not_found("result of run", &run.id))?;
     // A file is looked for among those that there are: a name can be no way to anything else.
     let files = app.services.artifacts.list(&prefix).await?;
     let files: Vec<(String, StoredObject)> = files
@@ -61,15 +63,28 @@ pub async fn download(
                 .find(|(name, _)| *name == wanted)
                 .ok_or_else(|| missing(&wanted, &files))?;
             let (size, content) = app.services.artifacts.stream(&file.key).await?;
-            let kind = if name.ends_with(".json") { "application/json" } else { "application/octet-stream" };
+            let kind = if name.ends_with(".json") {
+                "application/json"
+            } else {
+                "application/octet-stream"
+            };
             let last = name.rsplit('/').next().unwrap_or(name);
             Ok(attachment(Body::from_stream(content), size, kind, last))
         }
         None if files.is_empty() => Err(ApiError::not_found("result of run", &run.id)),
         None => {
-            let size = files.iter().map(|(_, file)| BLOCK + file.size.next_multiple_of(BLOCK)).sum::<u64>() + 2 * BLOCK;
+            let size = files
+                .iter()
+                .map(|(_, file)| BLOCK + file.size.next_multiple_of(BLOCK))
+                .sum::<u64>()
+                + 2 * BLOCK;
             let name = format!("model-{}-{}.tar", model.id, run.id);
-            Ok(attachment(archive(app.services.artifacts.clone(), files)?, size, "application/x-tar", &name))
+            Ok(attachment(
+                archive(app.services.artifacts.clone(), files)?,
+                size,
+                "application/x-tar",
+                &name,
+            ))
         }
     }
 }
@@ -85,8 +100,16 @@ fn attachment(body: Body, size: u64, content_type: &'static str, name: &str) -> 
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     // Whatever the name is, it can end neither the quotes nor the header.
-    let name: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+    let name: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
     if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
@@ -118,7 +141,10 @@ async fn content(
     let (size, content) = artifacts.stream(&file.key).await?;
     if size != file.size {
         // The head with its size is sent already. An archive that breaks off is better than a wrong one.
-        return Err(ArtifactError::Source(format!("{}: it changed while it was read", file.key)));
+        return Err(ArtifactError::Source(format!(
+            "{}: it changed while it was read",
+            file.key
+        )));
     }
     let padding = size.next_multiple_of(BLOCK) - size;
     Ok(content.chain(stream::iter([Ok(zeros(padding))])).boxed())

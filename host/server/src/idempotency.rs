@@ -27,8 +27,13 @@ pub async fn json(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     }
     let answer = async {
         let (parts, body) = request.into_parts();
-        let body =
-            extract::read(&parts.headers, body, app.options.max_body_bytes, app.options.body_timeout).await?;
+        let body = extract::read(
+            &parts.headers,
+            body,
+            app.options.max_body_bytes,
+            app.options.body_timeout,
+        )
+        .await?;
         let fingerprint = fingerprint(&[parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), &body]);
         let caller = parts.extensions.get::<Caller>().cloned();
         let caller = caller.ok_or_else(|| ApiError::internal("an idempotent request of nobody"))?;
@@ -46,9 +51,17 @@ pub fn key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String>, ApiEr
         return Ok(None);
     };
     let visible = |key: &&str| (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-    let key = key.to_str().ok().filter(visible).filter(|_| keys.next().is_none()).ok_or_else(|| {
-        ApiError::bad_request("bad-idempotency-key", "the Idempotency-Key is not 1 to 255 visible ASCII characters")
-    })?;
+    let key = key
+        .to_str()
+        .ok()
+        .filter(visible)
+        .filter(|_| keys.next().is_none())
+        .ok_or_else(|| {
+            ApiError::bad_request(
+                "bad-idempotency-key",
+                "the Idempotency-Key is not 1 to 255 visible ASCII characters",
+            )
+        })?;
     Ok(Some(format!("{}:{key}", caller.key())))
 }
 
@@ -65,11 +78,13 @@ pub fn fingerprint(parts: &[&[u8]]) -> String {
 
 /// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Does something once by its key, or gives the answer that there was. With no key it is simply done.
@@ -86,9 +101,11 @@ where
     match app.services.store.begin_idempotent(&request).await? {
         Replay::New => {}
         Replay::InProgress => {
-            return Err(ApiError::conflict("in-progress", "a request with this Idempotency-Key is being answered")
-                .remedy("try again in a moment")
-                .retry_after(1));
+            return Err(
+                ApiError::conflict("in-progress", "a request with this Idempotency-Key is being answered")
+                    .remedy("try again in a moment")
+                    .retry_after(1),
+            );
         }
         Replay::Mismatch => {
             return Err(ApiError::unprocessable(
@@ -99,7 +116,10 @@ where
         }
         Replay::Answered { status, body } => return Ok(replayed(status, body)),
     }
-    let reservation = Reservation { app, request: Some(request) };
+    let reservation = Reservation {
+        app,
+        request: Some(request),
+    };
     tokio::spawn(async move { reservation.settle(work.await).await })
         .await
         .map_err(|error| ApiError::internal(format!("an idempotent request: {error}")))

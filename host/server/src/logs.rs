@@ -75,7 +75,10 @@ pub async fn read(
 /// The last lines of a run's log, oldest first: the stored log where there is one, or else what the feed remembers.
 pub async fn of_run(app: &App, run: &Run, limit: usize) -> Result<Vec<Value>, ApiError> {
     if run.state.is_final() {
-        let prefix = run.file_path.clone().unwrap_or_else(|| format!("models/{}/runs/{}", run.model_id, run.id));
+        let prefix = run
+            .file_path
+            .clone()
+            .unwrap_or_else(|| format!("models/{}/runs/{}", run.model_id, run.id));
         match stored(app, &format!("{prefix}/log.jsonl"), limit).await {
             // It was stopped before a worker had it, or its worker died.
             Err(ArtifactError::NotFound { .. }) => {}
@@ -85,8 +88,17 @@ pub async fn of_run(app: &App, run: &Run, limit: usize) -> Result<Vec<Value>, Ap
     let entries = app.services.feed.last_logs(run.model_id, LIVE).await;
     let mut lines: VecDeque<Value> = VecDeque::new();
     for entry in entries.iter().filter(|entry| entry.run_id == run.id) {
-        if let Event::Log { timestamp, level, message } = &entry.event {
-            push(&mut lines, json!({"timestamp": timestamp, "level": level, "message": message}), limit);
+        if let Event::Log {
+            timestamp,
+            level,
+            message,
+        } = &entry.event
+        {
+            push(
+                &mut lines,
+                json!({"timestamp": timestamp, "level": level, "message": message}),
+                limit,
+            );
         }
     }
     Ok(lines.into())

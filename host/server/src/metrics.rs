@@ -62,13 +62,26 @@ impl Metrics {
         let requests = Family::default();
         registry.register("http_requests", "Requests answered", requests.clone());
         let seconds = Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> Histogram);
-        registry.register_with_unit("http_request", "Time to the answer's head", Unit::Seconds, seconds.clone());
+        registry.register_with_unit(
+            "http_request",
+            "Time to the answer's head",
+            Unit::Seconds,
+            seconds.clone(),
+        );
         let models = Family::default();
         registry.register("models", "Models by status", models.clone());
         let queue = Family::default();
-        registry.register("queue_runs", "Runs that wait for a worker or are taken by one", queue.clone());
+        registry.register(
+            "queue_runs",
+            "Runs that wait for a worker or are taken by one",
+            queue.clone(),
+        );
         let refusals = Family::default();
-        registry.register("auth_failures", "Requests refused for lack of a good token", refusals.clone());
+        registry.register(
+            "auth_failures",
+            "Requests refused for lack of a good token",
+            refusals.clone(),
+        );
         let uploaded = Family::default();
         registry.register_with_unit("uploaded", "What was uploaded", Unit::Bytes, uploaded.clone());
         let streams = Gauge::default();
@@ -77,7 +90,18 @@ impl Metrics {
         registry.register("live_events", "Events sent to live streams", events.clone());
         let turned_away = Counter::default();
         registry.register("connections_turned_away", "Connections too many", turned_away.clone());
-        Metrics { registry, requests, seconds, models, queue, refusals, uploaded, streams, events, turned_away }
+        Metrics {
+            registry,
+            requests,
+            seconds,
+            models,
+            queue,
+            refusals,
+            uploaded,
+            streams,
+            events,
+            turned_away,
+        }
     }
 
     /// Counts an answer.
@@ -92,8 +116,19 @@ impl Metrics {
             _ => "other",
         };
         let route = route.to_owned();
-        self.seconds.get_or_create(&Route { route: route.clone(), method }).observe(took.as_secs_f64());
-        self.requests.get_or_create(&Request { route, method, status: status.as_u16() }).inc();
+        self.seconds
+            .get_or_create(&Route {
+                route: route.clone(),
+                method,
+            })
+            .observe(took.as_secs_f64());
+        self.requests
+            .get_or_create(&Request {
+                route,
+                method,
+                status: status.as_u16(),
+            })
+            .inc();
     }
 
     /// Counts a request that was not let in.
@@ -114,12 +149,16 @@ impl Metrics {
 
     /// Sets how many models are in a status.
     pub fn set_models(&self, status: &'static str, count: u64) {
-        self.models.get_or_create(&Status { status }).set(count.try_into().unwrap_or(i64::MAX));
+        self.models
+            .get_or_create(&Status { status })
+            .set(count.try_into().unwrap_or(i64::MAX));
     }
 
     /// Sets how many runs wait, or are taken.
     pub fn set_queue(&self, status: &'static str, count: u64) {
-        self.queue.get_or_create(&Status { status }).set(count.try_into().unwrap_or(i64::MAX));
+        self.queue
+            .get_or_create(&Status { status })
+            .set(count.try_into().unwrap_or(i64::MAX));
     }
 
     /// Everything as text.

@@ -52,11 +52,11 @@ pub struct NewModelBody {
 pub struct ModelPatchBody {
     /// Another name.
     #[serde(default, deserialize_with = "said")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
     name: Option<Option<String>>,
     /// Another plugin.
     #[serde(default, deserialize_with = "said")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String, required = false)]
     plugin: Option<Option<String>>,
     /// Another version; null: the newest at each submit.
     #[serde(default, deserialize_with = "said")]
@@ -101,7 +101,8 @@ pub struct ModelQuery {
         (status = 409, description = "The same request is being answered")))]
 pub async fn create(
     State(app): State<Arc<App>>,
-    Submitter(caller): Submitter, _: NoQuery,
+    Submitter(caller): Submitter,
+    _: NoQuery,
     Json(body): Json<NewModelBody>,
 ) -> Reply<Model> {
     let plugin = checks::plugin(&app, &body.plugin, body.plugin_version.as_deref()).await?;
@@ -117,7 +118,8 @@ pub async fn create(
     };
     let model = app.services.store.create_model(model).await?;
     let details = json!({"name": model.name, "plugin": model.plugin});
-    app.audit(&caller, "create-model", format!("model {}", model.id), details).await;
+    app.audit(&caller, "create-model", format!("model {}", model.id), details)
+        .await;
     created(model)
 }
 
@@ -126,7 +128,12 @@ pub async fn create(
     responses((status = 200, description = "A page of models", body = Envelope<schema::Page<schema::Model>>)))]
 pub async fn list(State(app): State<Arc<App>>, _: Reader, Query(query): Query<ModelQuery>) -> Reply<Page<Model>> {
     let mut status = Vec::new();
-    for name in query.status.iter().flat_map(|list| list.split(',')).filter(|name| !name.is_empty()) {
+    for name in query
+        .status
+        .iter()
+        .flat_map(|list| list.split(','))
+        .filter(|name| !name.is_empty())
+    {
         status.push(ModelStatus::parse(name).ok_or_else(|| {
             let all: Vec<&str> = ModelStatus::ALL.iter().map(|status| status.as_str()).collect();
             let message = format!("the query: {} is no status; they are {}", quoted(name), all.join(", "));
@@ -146,7 +153,12 @@ pub async fn list(State(app): State<Arc<App>>, _: Reader, Query(query): Query<Mo
 /// Reads a model: its status, progress and result.
 #[utoipa::path(get, path = "/models/{id}", tag = "models", params(ModelPath),
     responses((status = 200, description = "The model", body = Envelope<schema::Model>)))]
-pub async fn read(State(app): State<Arc<App>>, _: Reader, Segments(path): Segments<ModelPath>, _: NoQuery) -> Reply<Model> {
+pub async fn read(
+    State(app): State<Arc<App>>,
+    _: Reader,
+    Segments(path): Segments<ModelPath>,
+    _: NoQuery,
+) -> Reply<Model> {
     ok(app.services.store.model(path.id).await?)
 }
 
@@ -157,7 +169,8 @@ pub async fn read(State(app): State<Arc<App>>, _: Reader, Segments(path): Segmen
 pub async fn update(
     State(app): State<Arc<App>>,
     Submitter(caller): Submitter,
-    Segments(path): Segments<ModelPath>, _: NoQuery,
+    Segments(path): Segments<ModelPath>,
+    _: NoQuery,
     Json(body): Json<ModelPatchBody>,
 ) -> Reply<Model> {
     let model = app.services.store.model(path.id).await?;
@@ -202,7 +215,13 @@ pub async fn update(
         }
     }
     let model = app.services.store.update_model(path.id, patch).await?;
-    app.audit(&caller, "change-model", format!("model {}", model.id), json!({"fields": changed})).await;
+    app.audit(
+        &caller,
+        "change-model",
+        format!("model {}", model.id),
+        json!({"fields": changed}),
+    )
+    .await;
     ok(model)
 }
 
@@ -213,10 +232,17 @@ pub async fn update(
 pub async fn delete(
     State(app): State<Arc<App>>,
     Submitter(caller): Submitter,
-    Segments(path): Segments<ModelPath>, _: NoQuery,
+    Segments(path): Segments<ModelPath>,
+    _: NoQuery,
 ) -> Reply<Value> {
     let runs = app.services.store.delete_model(path.id).await?;
-    app.audit(&caller, "delete-model", format!("model {}", path.id), json!({"runs": runs.len()})).await;
+    app.audit(
+        &caller,
+        "delete-model",
+        format!("model {}", path.id),
+        json!({"runs": runs.len()}),
+    )
+    .await;
     app.services.feed.forget(path.id).await;
     // The rows are gone, so nobody can reach the files any more: an error here leaves rubbish, and no more than that.
     if let Err(error) = app.services.artifacts.delete_all(&format!("models/{}", path.id)).await {
@@ -238,7 +264,10 @@ fn valid_description(text: Option<String>) -> Result<String, ApiError> {
     let text = text.unwrap_or_default();
     let length = text.chars().count();
     if length > 10_000 {
-        return Err(ApiError::unprocessable("invalid-body", format!("description has {length} characters; at most 10000")));
+        return Err(ApiError::unprocessable(
+            "invalid-body",
+            format!("description has {length} characters; at most 10000"),
+        ));
     }
     Ok(text)
 }

@@ -35,7 +35,9 @@ impl Modify for Token {
     fn modify(&self, description: &mut OpenApi) {
         let scheme = Http::builder()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("Needed as soon as there is a token; until then, only the server's own machine is served."))
+            .description(Some(
+                "Needed as soon as there is a token; until then, only the server's own machine is served.",
+            ))
             .build();
         let components = description.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
@@ -62,14 +64,19 @@ pub fn finish(mut description: OpenApi) -> OpenApi {
 /// Names an operation by its handler and what it is about, such as `list_models_runs`: handlers of different things have
 /// the same names.
 fn name(path: &str, operation: &mut Operation) {
-    let about = path.trim_start_matches("/api/v2/ai").split('/').filter(|part| !part.is_empty() && !part.starts_with('{'));
+    let about = path
+        .trim_start_matches("/api/v2/ai")
+        .split('/')
+        .filter(|part| !part.is_empty() && !part.starts_with('{'));
     let handler = operation.operation_id.take().unwrap_or_default();
     let words: Vec<&str> = std::iter::once(handler.as_str()).chain(about).collect();
     operation.operation_id = Some(words.join("_").replace(['.', '-'], "_"));
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
+    [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete]
+        .into_iter()
+        .flatten()
 }
 
 fn add_refusals(path: &str, operation: &mut Operation) {
@@ -81,15 +88,24 @@ fn add_refusals(path: &str, operation: &mut Operation) {
     ];
     const NOT_PUBLIC: [(&str, &str); 4] = [
         ("401", "There is no good token"),
-        ("403", "The token lacks a scope, or, while there are no tokens, the request is not from this machine"),
+        (
+            "403",
+            "The token lacks a scope, or, while there are no tokens, the request is not from this machine",
+        ),
         ("429", "Too many wrong tokens from this address"),
-        ("503", "Something that the service needs cannot be used right now; try again"),
+        (
+            "503",
+            "Something that the service needs cannot be used right now; try again",
+        ),
     ];
     const WITH_BODY: [(&str, &str); 4] = [
         ("408", "The body stopped coming"),
         ("413", "The body is too large"),
         ("415", "The body is of another type than can be read here"),
-        ("422", "The body can be read but not done; the message says what is wrong with it"),
+        (
+            "422",
+            "The body can be read but not done; the message says what is wrong with it",
+        ),
     ];
     let is_public = operation.security.is_some();
     let mut refusals = ANY.to_vec();
@@ -104,14 +120,18 @@ fn add_refusals(path: &str, operation: &mut Operation) {
     }
     let responses = &mut operation.responses.responses;
     for (status, about) in refusals {
-        responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(Response::new(about)));
+        responses
+            .entry(status.to_owned())
+            .or_insert_with(|| RefOr::T(Response::new(about)));
     }
     for (status, response) in responses {
         if let RefOr::T(response) = response
             && status.as_str() >= "400"
             && response.content.is_empty()
         {
-            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Error"))).build();
+            let content = ContentBuilder::new()
+                .schema(Some(Ref::from_schema_name("Error")))
+                .build();
             let described = ResponseBuilder::new().description(response.description.clone());
             *response = described.content("application/json", content).build();
         }

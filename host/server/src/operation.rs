@@ -37,8 +37,10 @@ pub async fn alive(_: NoQuery) -> Reply<Value> {
         (status = 503, description = "It cannot; the message says what is wrong")))]
 pub async fn ready(State(app): State<Arc<App>>, _: NoQuery) -> Reply<Value> {
     let parts = app.readiness.of(&app).await;
-    let wrong: Vec<String> =
-        parts.iter().filter_map(|(name, problem)| Some(format!("{name}: {}", problem.as_ref()?))).collect();
+    let wrong: Vec<String> = parts
+        .iter()
+        .filter_map(|(name, problem)| Some(format!("{name}: {}", problem.as_ref()?)))
+        .collect();
     let said: Map<String, Value> = parts
         .iter()
         .map(|(name, problem)| ((*name).to_owned(), json!(problem.as_deref().unwrap_or("ok"))))
@@ -59,9 +61,18 @@ impl Readiness {
         }
         let services = &app.services;
         let parts = vec![
-            ("store", services.store.check().await.err().map(|error| error.to_string())),
-            ("artifacts", services.artifacts.check().await.err().map(|error| error.to_string())),
-            ("queue", services.broker.depth().await.err().map(|error| error.to_string())),
+            (
+                "store",
+                services.store.check().await.err().map(|error| error.to_string()),
+            ),
+            (
+                "artifacts",
+                services.artifacts.check().await.err().map(|error| error.to_string()),
+            ),
+            (
+                "queue",
+                services.broker.depth().await.err().map(|error| error.to_string()),
+            ),
         ];
         *last = Some((Instant::now(), parts.clone()));
         parts
@@ -123,11 +134,19 @@ pub async fn docs_style(_: NoQuery) -> Response {
 #[utoipa::path(get, path = "/", tag = "operation", security(()),
     responses((status = 303, description = "To /docs")))]
 pub async fn root(_: NoQuery) -> Response {
-    (StatusCode::SEE_OTHER, [(header::LOCATION, HeaderValue::from_static("/docs"))]).into_response()
+    (
+        StatusCode::SEE_OTHER,
+        [(header::LOCATION, HeaderValue::from_static("/docs"))],
+    )
+        .into_response()
 }
 
 fn page(content_type: &'static str, content: Vec<u8>) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], content).into_response()
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))],
+        content,
+    )
+        .into_response()
 }
 
 fn asset(content_type: &'static str, content: &'static [u8]) -> Response {

@@ -19,7 +19,10 @@ pub fn within(name: &'static str, value: u32, least: u32, most: u32) -> Result<u
     if (least..=most).contains(&value) {
         return Ok(value);
     }
-    Err(ApiError::bad_request("bad-query", format!("the query: {name} is {value}; it goes from {least} to {most}")))
+    Err(ApiError::bad_request(
+        "bad-query",
+        format!("the query: {name} is {value}; it goes from {least} to {most}"),
+    ))
 }
 
 /// A cursor that is a number.

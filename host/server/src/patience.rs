@@ -24,7 +24,12 @@ pub struct Patient {
 impl Patient {
     /// With the time for which nothing may be taken.
     pub fn new(stream: TcpStream, at_most: Duration) -> Self {
-        Patient { stream, at_most, stalled: None, lingering: None }
+        Patient {
+            stream,
+            at_most,
+            stalled: None,
+            lingering: None,
+        }
     }
 
     fn watch<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {

@@ -88,18 +88,31 @@ async fn add(app: &App, caller: &Caller, staged: Staged) -> Reply<PluginVersion>
         Err(StoreError::NotFound { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    app.services.artifacts.put_file(&key(&plugin.digest), &staged.path).await?;
+    app.services
+        .artifacts
+        .put_file(&key(&plugin.digest), &staged.path)
+        .await?;
     let plugin = store.add_plugin(plugin.clone()).await.map_err(|error| match error {
         StoreError::Conflict(_) => version_exists(&plugin),
         error => error.into(),
     })?;
     let subject = format!("plugin {} {}", plugin.name, plugin.version);
-    app.audit(caller, "upload-plugin", subject, json!({"digest": plugin.digest, "size": plugin.size})).await;
+    app.audit(
+        caller,
+        "upload-plugin",
+        subject,
+        json!({"digest": plugin.digest, "size": plugin.size}),
+    )
+    .await;
     Ok(Answer(StatusCode::CREATED, plugin))
 }
 
 fn version_exists(plugin: &PluginVersion) -> ApiError {
-    let message = format!("there is another plugin {} in version {}", quoted(&plugin.name), quoted(&plugin.version));
+    let message = format!(
+        "there is another plugin {} in version {}",
+        quoted(&plugin.name),
+        quoted(&plugin.version)
+    );
     ApiError::conflict("version-exists", message).remedy("give this one another version; a version never changes")
 }
 
@@ -159,7 +172,12 @@ pub async fn parameters(
     Segments(path): Segments<PluginPath>,
     Query(query): Query<VersionQuery>,
 ) -> Reply<Value> {
-    ok(app.services.store.plugin(&path.name, query.version.as_deref()).await?.parameters)
+    ok(app
+        .services
+        .store
+        .plugin(&path.name, query.version.as_deref())
+        .await?
+        .parameters)
 }
 
 /// Deletes a version of a plugin; not while a model uses it.
@@ -175,7 +193,8 @@ pub async fn delete(
     let store = &app.services.store;
     let plugin = store.delete_plugin(&path.name, &path.version).await.map_err(in_use)?;
     let subject = format!("plugin {} {}", plugin.name, plugin.version);
-    app.audit(&caller, "delete-plugin", subject, json!({"digest": plugin.digest})).await;
+    app.audit(&caller, "delete-plugin", subject, json!({"digest": plugin.digest}))
+        .await;
     // Two versions may have the same content.
     if !store.has_plugin_digest(&plugin.digest).await?
         && let Err(error) = app.services.artifacts.delete(&key(&plugin.digest)).await

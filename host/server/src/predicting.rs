@@ -108,13 +108,25 @@ pub async fn predict(
     let run = app.trained_run(&model, query.run.as_deref()).await?;
     let compute = app.compute()?;
     let body = extract::read(&headers, body, app.options.max_predict_bytes, app.options.body_timeout).await?;
-    let content = if format == DataFormat::Json { json_rows(body)? } else { body };
+    let content = if format == DataFormat::Json {
+        json_rows(body)?
+    } else {
+        body
+    };
     if content.is_empty() {
         return Err(ApiError::unprocessable("no-rows", "there are no rows to predict for"));
     }
-    let prediction = compute.predict(&run, Rows { format, content }, query.rolling.unwrap_or(false)).await?;
-    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accepts.split(',').any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/csv")) {
+    let prediction = compute
+        .predict(&run, Rows { format, content }, query.rolling.unwrap_or(false))
+        .await?;
+    let accepts = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if accepts
+        .split(',')
+        .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/csv"))
+    {
         return csv(&prediction);
     }
     Ok(Answer(StatusCode::OK, prediction).into_response())
@@ -139,7 +151,10 @@ pub async fn evaluate(
         None => None,
     };
     let evaluation = app.compute()?.evaluate(&run, dataset).await?;
-    ok(Evaluated { metrics: evaluation.metrics, warnings: evaluation.warnings })
+    ok(Evaluated {
+        metrics: evaluation.metrics,
+        warnings: evaluation.warnings,
+    })
 }
 
 /// The array of rows in a JSON body, as it stands. It is only looked over: a worker reads it.

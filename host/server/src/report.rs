@@ -76,9 +76,14 @@ pub async fn read(
     ok(Report {
         metrics: metrics(&run, plugin.as_ref()),
         parameters: parameters(&run, plugin.as_ref()),
-        series: runs::by_name(store.series(&run.id).await?).iter().map(runs::Series::summary).collect(),
+        series: runs::by_name(store.series(&run.id).await?)
+            .iter()
+            .map(runs::Series::summary)
+            .collect(),
         waited_seconds: run.started_at.map(|started| seconds(run.created_at, started)),
-        worked_seconds: run.started_at.map(|started| seconds(started, run.finished_at.unwrap_or(now))),
+        worked_seconds: run
+            .started_at
+            .map(|started| seconds(started, run.finished_at.unwrap_or(now))),
         log,
         model,
         run,
@@ -88,14 +93,23 @@ pub async fn read(
 fn metrics(run: &Run, plugin: Option<&PluginVersion>) -> Vec<Map<String, Value>> {
     let described = plugin.and_then(|plugin| plugin.metrics.as_array());
     let about = |name: &str| {
-        described.into_iter().flatten().find(|metric| metric.get("name").and_then(Value::as_str) == Some(name))
+        described
+            .into_iter()
+            .flatten()
+            .find(|metric| metric.get("name").and_then(Value::as_str) == Some(name))
     };
     let named = |(name, value): (&String, &Value)| {
         let mut metric = Map::new();
         metric.insert("name".into(), json!(name));
         metric.insert("value".into(), value.clone());
         for field in ["summary", "maximize"] {
-            metric.insert(field.into(), about(name).and_then(|about| about.get(field)).cloned().unwrap_or_default());
+            metric.insert(
+                field.into(),
+                about(name)
+                    .and_then(|about| about.get(field))
+                    .cloned()
+                    .unwrap_or_default(),
+            );
         }
         metric
     };
@@ -109,10 +123,17 @@ fn parameters(run: &Run, plugin: Option<&PluginVersion>) -> Vec<Map<String, Valu
         parameter.insert("name".into(), json!(name));
         parameter.insert("value".into(), value.clone());
         for field in ["default", "description"] {
-            let about = properties.and_then(|all| all.get(name)).and_then(|about| about.get(field));
+            let about = properties
+                .and_then(|all| all.get(name))
+                .and_then(|about| about.get(field));
             parameter.insert(field.into(), about.cloned().unwrap_or_default());
         }
         parameter
     };
-    run.training_parameters.as_object().into_iter().flatten().map(named).collect()
+    run.training_parameters
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(named)
+        .collect()
 }

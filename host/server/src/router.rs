@@ -2,8 +2,8 @@
 
 use crate::app::App;
 use crate::{
-    access, datasets, files, gate, idempotency, live, logs, models, openapi, operation, plugins, predicting, report, runs,
-    training,
+    access, datasets, files, gate, idempotency, live, logs, models, openapi, operation, plugins, predicting, report,
+    runs, training,
 };
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -29,13 +29,17 @@ pub fn build(app: Arc<App>) -> Router {
 /// The description of every route.
 pub fn describe() -> utoipa::openapi::OpenApi {
     let service = once().merge(soon()).merge(long());
-    let whole = OpenApiRouter::with_openapi(openapi::base()).merge(beside()).nest(BASE, service);
+    let whole = OpenApiRouter::with_openapi(openapi::base())
+        .merge(beside())
+        .nest(BASE, service);
     openapi::finish(whole.into_openapi())
 }
 
 /// Done once, even when asked twice.
 fn once() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(models::create)).routes(routes!(training::train))
+    OpenApiRouter::new()
+        .routes(routes!(models::create))
+        .routes(routes!(training::train))
 }
 
 /// Answered soon, or not at all.

@@ -76,7 +76,11 @@ impl App {
     /// A run, if it is one of this model.
     pub async fn run_of(&self, model: &Model, run: &str) -> Result<Run, ApiError> {
         let found = self.services.store.run(&run.to_owned()).await?;
-        if found.model_id == model.id { Ok(found) } else { Err(ApiError::not_found("run", run)) }
+        if found.model_id == model.id {
+            Ok(found)
+        } else {
+            Err(ApiError::not_found("run", run))
+        }
     }
 
     /// The run that is asked for: the named one, or the one that made the model what it is; 409 if there never was one.
@@ -92,7 +96,11 @@ impl App {
 
     /// The last run. A stopped one is none that the model knows of: it is what it was before.
     pub async fn last_run(&self, model: ModelId) -> Result<Option<Run>, StoreError> {
-        let filter = RunFilter { model_id: model, before: None, limit: 1 };
+        let filter = RunFilter {
+            model_id: model,
+            before: None,
+            limit: 1,
+        };
         Ok(self.services.store.runs(&filter).await?.items.pop())
     }
 
@@ -131,12 +139,7 @@ pub async fn list(
 /// Reads a run.
 #[utoipa::path(get, path = "/models/{id}/runs/{run}", tag = "runs", params(RunPath),
     responses((status = 200, description = "The run", body = Envelope<schema::Run>)))]
-pub async fn read(
-    State(app): State<Arc<App>>,
-    _: Reader,
-    Segments(path): Segments<RunPath>,
-    _: NoQuery,
-) -> Reply<Run> {
+pub async fn read(State(app): State<Arc<App>>, _: Reader, Segments(path): Segments<RunPath>, _: NoQuery) -> Reply<Run> {
     let model = app.services.store.model(path.id).await?;
     ok(app.run_of(&model, &path.run).await?)
 }
@@ -166,10 +169,19 @@ pub async fn series(
 /// Points as series. They come in order of name and step.
 pub fn by_name(points: Vec<SeriesPoint>) -> Vec<Series> {
     let mut all: Vec<Series> = Vec::new();
-    for SeriesPoint { step, seconds, name, value } in points {
+    for SeriesPoint {
+        step,
+        seconds,
+        name,
+        value,
+    } in points
+    {
         match all.last_mut().filter(|series| series.name == name) {
             Some(series) => series.points.push((step, seconds, value)),
-            None => all.push(Series { name, points: vec![(step, seconds, value)] }),
+            None => all.push(Series {
+                name,
+                points: vec![(step, seconds, value)],
+            }),
         }
     }
     all

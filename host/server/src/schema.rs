@@ -219,9 +219,11 @@ pub struct TrainingDataset {
     /// `upload`, with a `dataset_id`, or `file`, with a `path` on the worker's machine.
     source: SourceKind,
     /// The id that the upload gave.
-    dataset_id: Option<String>,
+    #[schema(required = false)]
+    dataset_id: String,
     /// A file below a folder that the worker's operator allows.
-    path: Option<String>,
+    #[schema(required = false)]
+    path: String,
     /// What is to be learned; follows from window and plugin when it is not said.
     task: Option<Task>,
     /// The time column; found by its name when it is not said.
@@ -229,7 +231,8 @@ pub struct TrainingDataset {
     /// What to learn from; all columns of numbers when it is not said.
     columns: Option<Vec<String>>,
     /// What to predict: a column or several.
-    target: Option<OneOrMore>,
+    #[schema(required = false)]
+    target: OneOrMore,
     /// Rows that a forecast looks back on.
     #[schema(minimum = 1)]
     lookback: Option<u32>,
@@ -238,9 +241,11 @@ pub struct TrainingDataset {
     horizon: Option<u32>,
     /// Training/validation/test in order of time, as fractions or rows.
     #[schema(example = "0.7/0.1/0.2")]
-    split: Option<String>,
+    #[schema(required = false)]
+    split: String,
     /// What happens to rows before training.
-    preprocess: Option<Preprocess>,
+    #[schema(required = false)]
+    preprocess: Preprocess,
 }
 
 /// Where rows come from.
@@ -272,15 +277,20 @@ pub enum OneOrMore {
 #[derive(ToSchema)]
 pub struct Preprocess {
     /// Missing values: auto, error, drop, forward, linear or mean.
-    missing: Option<String>,
+    #[schema(required = false)]
+    missing: String,
     /// How columns are scaled, by the training rows: none, standard, min_max or robust.
-    scaling: Option<String>,
+    #[schema(required = false)]
+    scaling: String,
     /// Whether targets are scaled too.
-    scale_target: Option<bool>,
+    #[schema(required = false)]
+    scale_target: bool,
     /// Whether rows are sorted by time.
-    sort: Option<bool>,
+    #[schema(required = false)]
+    sort: bool,
     /// Repeated times: error, first, last or mean.
-    duplicates: Option<String>,
+    #[schema(required = false)]
+    duplicates: String,
 }
 
 /// A version of a plugin. It never changes.

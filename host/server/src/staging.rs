@@ -65,7 +65,11 @@ pub async fn receive(app: &App, headers: &HeaderMap, body: Body, limit: u64) -> 
         return Err(too_large(limit));
     }
     let whole = async {
-        if form { receive_form(app, headers, body, limit).await } else { receive_raw(app, headers, body, limit).await }
+        if form {
+            receive_form(app, headers, body, limit).await
+        } else {
+            receive_raw(app, headers, body, limit).await
+        }
     };
     match tokio::time::timeout(app.options.upload_timeout, whole).await {
         Ok(staged) => staged,
@@ -87,7 +91,10 @@ async fn receive_raw(app: &App, headers: &HeaderMap, body: Body, limit: u64) -> 
 }
 
 async fn receive_form(app: &App, headers: &HeaderMap, body: Body, limit: u64) -> Result<Staged, ApiError> {
-    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let said = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let boundary = multer::parse_boundary(said)
         .map_err(|error| ApiError::bad_request("malformed-form", format!("the form: {error}")))?;
     let sizes = SizeLimit::new().whole_stream(limit + FORM_OVERHEAD);
@@ -98,9 +105,17 @@ async fn receive_form(app: &App, headers: &HeaderMap, body: Body, limit: u64) ->
         multer::Error::StreamSizeExceeded { .. } | multer::Error::FieldSizeExceeded { .. } => too_large(limit),
         error => ApiError::bad_request("malformed-form", format!("the form: {error}")),
     };
-    let late = || ApiError::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "the form stopped coming");
-    while let Some(mut field) =
-        tokio::time::timeout(at_most, form.next_field()).await.map_err(|_| late())?.map_err(wrong)?
+    let late = || {
+        ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "the form stopped coming",
+        )
+    };
+    while let Some(mut field) = tokio::time::timeout(at_most, form.next_field())
+        .await
+        .map_err(|_| late())?
+        .map_err(wrong)?
     {
         if field.name() != Some("file") {
             continue;
@@ -108,8 +123,10 @@ async fn receive_form(app: &App, headers: &HeaderMap, body: Body, limit: u64) ->
         let name = field.file_name().map(str::to_owned);
         let content_type = field.content_type().map(|kind| kind.essence_str().to_owned());
         let mut sink = Sink::create(&app.options.staging, limit).await?;
-        while let Some(chunk) =
-            tokio::time::timeout(at_most, field.chunk()).await.map_err(|_| late())?.map_err(wrong)?
+        while let Some(chunk) = tokio::time::timeout(at_most, field.chunk())
+            .await
+            .map_err(|_| late())?
+            .map_err(wrong)?
         {
             sink.write(chunk).await?;
         }
@@ -141,9 +158,20 @@ impl Drop for Unfinished {
 impl Sink {
     async fn create(folder: &Path, limit: u64) -> Result<Self, ApiError> {
         let path = folder.join(format!("{PREFIX}{}", Uuid::new_v4()));
-        let file = File::options().write(true).create_new(true).open(&path).await.map_err(|error| failed(&error))?;
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .await
+            .map_err(|error| failed(&error))?;
         let path = Unfinished(Some(path));
-        Ok(Sink { file: BufWriter::with_capacity(256 << 10, file), path, hash: Sha256::new(), size: 0, limit })
+        Ok(Sink {
+            file: BufWriter::with_capacity(256 << 10, file),
+            path,
+            hash: Sha256::new(),
+            size: 0,
+            limit,
+        })
     }
 
     async fn write(&mut self, chunk: Bytes) -> Result<(), ApiError> {
@@ -163,19 +191,32 @@ impl Sink {
         }
         let digest = hex(&self.hash.finalize());
         let path = self.path.0.take().unwrap_or_default();
-        Ok(Staged { path, size: self.size, digest, name, content_type })
+        Ok(Staged {
+            path,
+            size: self.size,
+            digest,
+            name,
+            content_type,
+        })
     }
 }
 
 fn failed(error: &io::Error) -> ApiError {
     tracing::error!(%error, "an upload could not be written");
-    ApiError::unavailable("storage-unavailable", format!("the upload could not be written: {error}"))
+    ApiError::unavailable(
+        "storage-unavailable",
+        format!("the upload could not be written: {error}"),
+    )
 }
 
 /// Refuses a body whose type cannot be what is wanted. One that says nothing in particular is looked at.
 pub fn must_be(headers: &HeaderMap, wanted: &[&str]) -> Result<(), ApiError> {
     // The last is what curl says of any body unless it is told otherwise.
-    const ANY: [&str; 3] = ["application/octet-stream", "multipart/form-data", "application/x-www-form-urlencoded"];
+    const ANY: [&str; 3] = [
+        "application/octet-stream",
+        "multipart/form-data",
+        "application/x-www-form-urlencoded",
+    ];
     match content_type(headers) {
         Some(given) if !wanted.contains(&given.as_str()) && !ANY.contains(&given.as_str()) => {
             Err(extract::unsupported(&given, wanted[0]))

@@ -46,19 +46,25 @@ pub struct TrainBody {
 pub async fn train(
     State(app): State<Arc<App>>,
     Submitter(caller): Submitter,
-    Segments(path): Segments<ModelPath>, _: NoQuery,
+    Segments(path): Segments<ModelPath>,
+    _: NoQuery,
     OptionalJson(body): OptionalJson<TrainBody>,
 ) -> Reply<Value> {
     let model = app.services.store.model(path.id).await?;
     let run = new_run(&app, &model, body).await?;
     let run = app.services.store.submit(run).await?;
     let details = json!({"run": run.id, "plugin": run.plugin, "plugin_version": run.plugin_version});
-    app.audit(&caller, "train", format!("model {}", model.id), details).await;
+    app.audit(&caller, "train", format!("model {}", model.id), details)
+        .await;
     // The row is written, and the row is the truth: what is missing in the queue is put there later by a worker's sweep.
     if let Err(error) = app.services.broker.enqueue(&app.options.queue, &run.id).await {
         tracing::warn!(%error, run = %run.id, "a run could not be queued yet");
     }
-    let status = Event::Status { status: RunState::Pending, progress: 0.0, attempt: 0 };
+    let status = Event::Status {
+        status: RunState::Pending,
+        progress: 0.0,
+        attempt: 0,
+    };
     app.services.feed.publish(model.id, &run.id, status).await;
     ok(json!({
         "task_id": run.id,
@@ -85,9 +91,21 @@ async fn new_run(app: &App, model: &Model, body: TrainBody) -> Result<NewRun, Ap
     let mut parameters = model.training_parameters.as_object().cloned().unwrap_or_default();
     parameters.extend(body.training_parameters.unwrap_or_default());
     let options = &app.options;
-    let time_seconds = limited("time_limit", body.time_limit, options.time_limit_seconds, 1, options.time_limit_seconds)?;
+    let time_seconds = limited(
+        "time_limit",
+        body.time_limit,
+        options.time_limit_seconds,
+        1,
+        options.time_limit_seconds,
+    )?;
     let usual = options.default_memory_mb.min(options.memory_limit_mb);
-    let memory_mb = limited("memory_limit_mb", body.memory_limit_mb, usual, LEAST_MEMORY_MB, options.memory_limit_mb)?;
+    let memory_mb = limited(
+        "memory_limit_mb",
+        body.memory_limit_mb,
+        usual,
+        LEAST_MEMORY_MB,
+        options.memory_limit_mb,
+    )?;
     Ok(NewRun {
         id: Uuid::new_v4().to_string(),
         model_id: model.id,
@@ -98,7 +116,10 @@ async fn new_run(app: &App, model: &Model, body: TrainBody) -> Result<NewRun, Ap
         plugin_digest: plugin.digest,
         // The first 32 bits of a random UUID are random, all of them.
         seed: body.seed.unwrap_or_else(|| Uuid::new_v4().as_fields().0),
-        limits: RunLimits { time_seconds, memory_mb },
+        limits: RunLimits {
+            time_seconds,
+            memory_mb,
+        },
     })
 }
 
@@ -121,20 +142,37 @@ fn limited(name: &str, given: Option<u64>, usual: u64, least: u64, most: u64) ->
 pub async fn stop(
     State(app): State<Arc<App>>,
     Submitter(caller): Submitter,
-    Segments(path): Segments<ModelPath>, _: NoQuery,
+    Segments(path): Segments<ModelPath>,
+    _: NoQuery,
 ) -> Reply<Run> {
     let model = app.services.store.model(path.id).await?;
-    let id = model.task_id.filter(|_| model.status.is_active()).ok_or_else(|| not_training(path.id))?;
-    let run = app.services.store.request_stop(&id).await.map_err(|error| match error {
-        // It ended between the two.
-        StoreError::Illegal { .. } => not_training(path.id),
-        error => error.into(),
-    })?;
-    app.audit(&caller, "stop", format!("model {}", path.id), json!({"run": run.id})).await;
+    let id = model
+        .task_id
+        .filter(|_| model.status.is_active())
+        .ok_or_else(|| not_training(path.id))?;
+    let run = app
+        .services
+        .store
+        .request_stop(&id)
+        .await
+        .map_err(|error| match error {
+            // It ended between the two.
+            StoreError::Illegal { .. } => not_training(path.id),
+            error => error.into(),
+        })?;
+    app.audit(&caller, "stop", format!("model {}", path.id), json!({"run": run.id}))
+        .await;
     if run.state.is_final() {
-        let status = Event::Status { status: run.state, progress: run.progress, attempt: run.attempt };
+        let status = Event::Status {
+            status: run.state,
+            progress: run.progress,
+            attempt: run.attempt,
+        };
         app.services.feed.publish(path.id, &run.id, status).await;
-        let end = Event::End { status: run.state, error: None };
+        let end = Event::End {
+            status: run.state,
+            error: None,
+        };
         app.services.feed.publish(path.id, &run.id, end).await;
         if let Err(error) = app.services.broker.withdraw(&run.id).await {
             tracing::warn!(%error, run = %run.id, "a stopped run is still in its queue; whoever takes it will see");

@@ -6,11 +6,16 @@ use crate::protocol::files::{ABOUT, CHECKPOINT, WEIGHTS};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use trainyard_data::{Dataset, Preprocessing, Schema};
 use trainyard_kernels::{DType, Session, Tensor};
 use trainyard_sandbox::{Checkpoint, Description, TrainedModel, contract_version};
+
+/// What stands beside a checkpoint's tensors: the algorithm's note, and a list of their names.
+const NOTE: &str = "note";
+const ORDER: &str = "order";
 
 /// What `model.json` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -129,22 +134,32 @@ pub fn check_weights(bytes: &[u8]) -> Result<(), ModelFileError> {
     Ok(())
 }
 
-/// Writes a checkpoint.
+/// Writes a checkpoint. The file's form sorts tensors; the order in which the algorithm gave them is beside its note.
 pub fn encode_checkpoint(checkpoint: &Checkpoint) -> Result<Vec<u8>, ModelFileError> {
-    encode(&checkpoint.tensors, Some(&checkpoint.note)).map_err(|e| ModelFileError::new(CHECKPOINT, e))
+    let order: Vec<&str> = checkpoint.tensors.iter().map(|(name, _)| name.as_str()).collect();
+    let beside = HashMap::from([
+        (NOTE.to_owned(), checkpoint.note.clone()),
+        (ORDER.to_owned(), json!(order).to_string()),
+    ]);
+    encode(&checkpoint.tensors, Some(beside)).map_err(|e| ModelFileError::new(CHECKPOINT, e))
 }
 
-/// Reads a checkpoint; its tensors in a session.
+/// Reads a checkpoint, its tensors in the order in which they were given; they are in a session.
 pub fn decode_checkpoint(bytes: &[u8], session: &Session) -> Result<Checkpoint, ModelFileError> {
     let broken = |problem: String| ModelFileError::new(CHECKPOINT, problem);
-    let tensors = decode(bytes, session).map_err(broken)?;
+    let mut tensors = decode(bytes, session).map_err(broken)?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| broken(e.to_string()))?;
-    let note = header
-        .metadata()
-        .as_ref()
-        .and_then(|m| m.get("note").cloned())
-        .unwrap_or_default();
-    Ok(Checkpoint { tensors, note })
+    let beside = |key: &str| header.metadata().as_ref()?.get(key);
+    if let Some(order) = beside(ORDER) {
+        let order: Vec<String> =
+            serde_json::from_str(order).map_err(|e| broken(format!("the order of its tensors: {e}")))?;
+        let place: HashMap<&str, usize> = order.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+        tensors.sort_by_key(|(name, _)| place.get(name.as_str()).copied().unwrap_or(usize::MAX));
+    }
+    Ok(Checkpoint {
+        tensors,
+        note: beside(NOTE).cloned().unwrap_or_default(),
+    })
 }
 
 /// Writes beside and renames, so that a reader never sees half a file.
@@ -154,7 +169,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::rename(&beside, path)
 }
 
-fn encode(tensors: &[(String, Tensor)], note: Option<&str>) -> Result<Vec<u8>, String> {
+fn encode(tensors: &[(String, Tensor)], beside: Option<HashMap<String, String>>) -> Result<Vec<u8>, String> {
     let mut stored = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let bytes = tensor.to_bytes().map_err(|e| format!("tensor `{name}`: {e}"))?;
@@ -165,8 +180,7 @@ fn encode(tensors: &[(String, Tensor)], note: Option<&str>) -> Result<Vec<u8>, S
         .map(|(name, dtype, shape, bytes)| Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?)))
         .collect::<Result<_, safetensors::SafeTensorError>>()
         .map_err(|e| e.to_string())?;
-    let metadata = note.map(|note| std::collections::HashMap::from([("note".to_owned(), note.to_owned())]));
-    safetensors::serialize(views, metadata).map_err(|e| e.to_string())
+    safetensors::serialize(views, beside).map_err(|e| e.to_string())
 }
 
 fn decode(bytes: &[u8], session: &Session) -> Result<Vec<(String, Tensor)>, String> {
@@ -197,4 +211,36 @@ fn to_safetensors(dtype: DType) -> Dtype {
 
 fn from_safetensors(dtype: Dtype) -> Option<DType> {
     DType::ALL.into_iter().find(|&d| to_safetensors(d) == dtype)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trainyard_kernels::SessionOptions;
+
+    #[test]
+    fn a_checkpoint_comes_back_as_it_was_given() {
+        let session = Session::new(SessionOptions::default()).unwrap();
+        let tensor = |values: &[f32]| {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            Tensor::from_bytes(&session, &bytes, &[values.len()], DType::F32).unwrap()
+        };
+        let checkpoint = Checkpoint {
+            tensors: ["weight", "bias", "a\nb"]
+                .iter()
+                .enumerate()
+                .map(|(at, name)| (name.to_string(), tensor(&[at as f32, 0.1])))
+                .collect(),
+            note: "epoch 3".into(),
+        };
+        let again = decode_checkpoint(&encode_checkpoint(&checkpoint).unwrap(), &session).unwrap();
+        assert_eq!(again.note, "epoch 3");
+        assert_eq!(again.tensors.len(), 3);
+        for ((name, tensor), (expected_name, expected)) in again.tensors.iter().zip(&checkpoint.tensors) {
+            assert_eq!(name, expected_name);
+            assert_eq!(tensor.to_bytes().unwrap(), expected.to_bytes().unwrap());
+        }
+        let error = decode_checkpoint(b"no checkpoint", &session).unwrap_err();
+        assert!(error.to_string().starts_with("checkpoint.safetensors: "), "{error}");
+    }
 }

@@ -20,7 +20,7 @@ pub(crate) enum Failure {
         log: Vec<String>,
     },
     /// The runner ended without a word. Another may do better.
-    #[error("the runner process died: {0}")]
+    #[error("{0}")]
     Died(String),
     /// The run is not ours any more: nothing may be written.
     #[error("the run was taken by another worker")]
@@ -47,7 +47,11 @@ impl Failure {
 
 impl From<ProcessError> for Failure {
     fn from(error: ProcessError) -> Self {
-        Failure::Died(error.to_string())
+        match error {
+            // That is this machine's doing, not the plugin's.
+            ProcessError::Start(_) => Failure::Ours(error.to_string()),
+            error => Failure::Died(error.to_string()),
+        }
     }
 }
 

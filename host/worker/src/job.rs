@@ -20,6 +20,8 @@ use trainyard_jobs::{
     ArtifactError, Artifacts, Claim, Delivery, Event, Finished, LogLevel, Run, RunState, StoreError, TrainingDataset,
 };
 
+/// What the names of jobs' folders begin with.
+pub(crate) const FOLDER: &str = "job-";
 /// How often a runner's memory and the clock are looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// How often what a run uses is told.
@@ -51,7 +53,7 @@ enum Ending {
 
 /// Does a job. The delivery is acknowledged or given back unless it is lost.
 pub(crate) async fn run(shared: Arc<Shared>, delivery: Delivery, wish: watch::Receiver<Wish>) {
-    let folder = shared.options.scratch.join(format!("job-{}", delivery.run));
+    let folder = shared.options.scratch.join(format!("{FOLDER}{}", delivery.run));
     let outcome = Job {
         shared: shared.clone(),
         delivery: &delivery,
@@ -254,8 +256,8 @@ impl Job<'_> {
                         self.change(run, Change::Train).await?;
                         recorder.status(RunState::Training, 5.0).await;
                     }
-                    Report::Progress { current, total, fraction, metrics } => {
-                        recorder.progress(current, total, fraction, metrics).await;
+                    Report::Progress { timestamp, current, total, fraction, metrics } => {
+                        recorder.progress(timestamp, (current, total, fraction), metrics).await;
                     }
                     Report::Log { level, message } => recorder.log(level, message).await,
                     Report::Checkpoint => {
@@ -561,7 +563,9 @@ fn explained(failure: &Failure) -> String {
             format!("{code}: {message}\nlast lines of the log:\n  {}", log[from..].join("\n  "))
         }
         Failure::Job { code, message, .. } => format!("{code}: {message}"),
-        Failure::Died(_) => format!("runner-died: {failure}, {MOST_ATTEMPTS} times; the plugin or the data may need too much memory"),
+        Failure::Died(_) => format!(
+            "runner-died: in {MOST_ATTEMPTS} attempts, the last time because {failure}; the plugin or the data may need more memory than there is"
+        ),
         failure => format!("host: {failure}"),
     }
 }

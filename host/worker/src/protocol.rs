@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use trainyard_data::DataFormat;
-use trainyard_jobs::{DataReport, Evaluation, LogLevel, Prediction, TrainingDataset};
+use trainyard_jobs::{DataReport, Evaluation, LogLevel, Prediction, Timestamp, TrainingDataset};
 
 /// The longest message, either way.
 pub const LONGEST_MESSAGE: usize = 64 << 20;
@@ -152,6 +152,8 @@ pub enum Report {
     },
     /// The plugin went on.
     Progress {
+        /// When.
+        timestamp: Timestamp,
         /// Its steps done.
         current: u32,
         /// Its steps in all.

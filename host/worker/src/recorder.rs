@@ -9,7 +9,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::time::{Duration, Instant};
-use trainyard_jobs::{Event, Feed, LogLevel, ResourceUsage, Run, RunState, SeriesPoint, Store};
+use trainyard_jobs::{Event, Feed, LogLevel, ResourceUsage, Run, RunState, SeriesPoint, Store, Timestamp};
 
 /// Progress is published at most so often; what comes between is overtaken by what follows.
 const PUBLISH: Duration = Duration::from_millis(20);
@@ -109,7 +109,12 @@ impl Recorder {
     }
 
     /// The plugin went on.
-    pub async fn progress(&mut self, current: u32, total: u32, fraction: f64, metrics: Vec<(String, f64)>) {
+    pub async fn progress(
+        &mut self,
+        timestamp: Timestamp,
+        (current, total, fraction): (u32, u32, f64),
+        metrics: Vec<(String, f64)>,
+    ) {
         if std::mem::take(&mut self.first_progress) && self.run.attempt > 1 {
             // An attempt that goes on from a checkpoint says its steps after it again.
             let cleared = self.store.clear_series(&self.run.id, u64::from(current)).await;
@@ -130,6 +135,7 @@ impl Recorder {
         }
         let metrics: Map<String, Value> = metrics.into_iter().map(|(name, value)| (name, json!(value))).collect();
         self.pending = Some(Event::Progress {
+            timestamp,
             progress: self.progress,
             current: u64::from(current),
             total: u64::from(total),

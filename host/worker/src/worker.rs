@@ -86,6 +86,7 @@ impl Worker {
         if let Err(error) = launcher.clean() {
             tracing::warn!(%error, "what an earlier worker left in the scratch folder stays");
         }
+        clear_jobs(&options.scratch, &services.store).await;
         let first = launcher.start().await?;
         let isolation = first.isolation().clone();
         first.kill().await;
@@ -261,6 +262,21 @@ async fn sweep(shared: Arc<Shared>) {
                 tracing::warn!(run = run.id, %error, "a run cannot be put into the queue");
                 break;
             }
+        }
+    }
+}
+
+/// Removes the folders of jobs that are over: their worker died. Those of the others are used again.
+async fn clear_jobs(scratch: &Path, store: &Arc<dyn Store>) {
+    for entry in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(run) = name.strip_prefix(job::FOLDER) else { continue };
+        let over = match store.run(&run.to_owned()).await {
+            Ok(run) => run.state.is_final(),
+            Err(error) => matches!(error, trainyard_jobs::StoreError::NotFound { .. }),
+        };
+        if over && let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(folder = name, %error, "what a dead worker left stays");
         }
     }
 }

@@ -29,7 +29,9 @@ const GROUPS: [(&str, &[&str]); 3] = [
     ("On this machine, from files to files", &["run", "predict", "plugin"]),
     (
         "With a server (at --url or TRAINYARD_URL)",
-        &["train", "logs", "stop", "report", "runs", "download", "model", "dataset"],
+        &[
+            "train", "logs", "stop", "report", "runs", "download", "model", "dataset",
+        ],
     ),
     ("The server itself", &["up", "serve", "worker", "token", "config"]),
 ];
@@ -97,7 +99,7 @@ pub fn command() -> clap::Command {
         }
     }
     command.help_template(format!(
-        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{listed}\nOptions:\n{{options}}\n{{after-help}}"
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{listed}\nOptions:\n{{options}}{{after-help}}"
     ))
 }
 

@@ -66,7 +66,12 @@ pub enum TokenCommand {
         /// What it is for
         name: String,
         /// What it allows: read, submit, upload, admin; several with commas
-        #[arg(long = "scope", value_delimiter = ',', value_name = "SCOPES", default_value = "read,submit,upload")]
+        #[arg(
+            long = "scope",
+            value_delimiter = ',',
+            value_name = "SCOPES",
+            default_value = "read,submit,upload"
+        )]
         scopes: Vec<String>,
         /// When it ends, such as 12h, 30d or 8w; never when not given
         #[arg(long, value_name = "TIME")]
@@ -100,7 +105,10 @@ pub enum ConfigCommand {
 impl PlaceOptions {
     /// What they say, as settings.
     pub fn flags(&self) -> Flags {
-        let folder = self.data_dir.as_ref().map(|folder| folder.to_string_lossy().into_owned());
+        let folder = self
+            .data_dir
+            .as_ref()
+            .map(|folder| folder.to_string_lossy().into_owned());
         Flags::default().with("--data-dir", "data_dir", folder)
     }
 }

@@ -44,8 +44,18 @@ fn which_server_can_be_said_before_and_after_the_command() {
 #[test]
 fn every_command_of_the_client_takes_the_same_options() {
     for line in [
-        "train 1", "logs 1", "stop 1", "report 1", "runs 1", "download 1", "model show 1", "dataset list", "plugin push a",
-        "plugin list --server", "plugin delete a 1.0.0", "predict 1 --data a.csv",
+        "train 1",
+        "logs 1",
+        "stop 1",
+        "report 1",
+        "runs 1",
+        "download 1",
+        "model show 1",
+        "dataset list",
+        "plugin push a",
+        "plugin list --server",
+        "plugin delete a 1.0.0",
+        "predict 1 --data a.csv",
     ] {
         let line = format!("{line} --url http://a --token t --config c --json");
         assert!(parse(&line).is_ok_and(|arguments| arguments.json()), "{line}");
@@ -56,7 +66,10 @@ fn every_command_of_the_client_takes_the_same_options() {
 fn a_training_takes_its_data_once() {
     assert!(parse("train 1 --data a.csv --target y --lookback 8 --horizon 2 --param a=1 --seed 3 --watch").is_ok());
     for wrong in [
-        "train 1 --data a.csv --dataset d", "train 1 --watch --detach", "train 1 --memory 0", "train 1 --split 1/2",
+        "train 1 --data a.csv --dataset d",
+        "train 1 --watch --detach",
+        "train 1 --memory 0",
+        "train 1 --split 1/x",
         "logs 1 --follow --run r",
     ] {
         assert!(parse(wrong).is_err(), "{wrong}");
@@ -65,7 +78,9 @@ fn a_training_takes_its_data_once() {
 
 #[test]
 fn options_of_the_service_are_settings() {
-    let Command::Up(options) = parse("up --listen 127.0.0.1:0 --slots 3 --data-dir /d --data-root /a --data-root /b").unwrap().command
+    let Command::Up(options) = parse("up --listen 127.0.0.1:0 --slots 3 --data-dir /d --data-root /a --data-root /b")
+        .unwrap()
+        .command
     else {
         panic!("no `up`");
     };

@@ -29,7 +29,11 @@ pub fn command(options: &ClientOptions, command: &DatasetCommand) -> Result<()> 
             if options.json {
                 output::print_json(&deleted);
             } else {
-                output::print(&format!("data set {} ({}) is deleted", dataset.id, one_line(&dataset.name)));
+                output::print(&format!(
+                    "data set {} ({}) is deleted",
+                    dataset.id,
+                    one_line(&dataset.name)
+                ));
             }
             Ok(())
         }
@@ -66,14 +70,19 @@ pub struct Uploaded {
 
 /// Uploads a file, unless the server has its content already: under that name, where one is given.
 pub fn upload(client: &Client, path: &Path, name: Option<&str>) -> Result<Uploaded> {
-    let own = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let own = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let called = name.unwrap_or(&own);
-    let format = DataFormat::of_name(called).or_else(|| DataFormat::of_name(&own)).ok_or_else(|| {
-        Failure::Usage(format!(
-            "{}: its name does not say how it is written; it ends in .csv, .tsv, .parquet, .arrow or .json",
-            path.display()
-        ))
-    })?;
+    let format = DataFormat::of_name(called)
+        .or_else(|| DataFormat::of_name(&own))
+        .ok_or_else(|| {
+            Failure::Usage(format!(
+                "{}: its name does not say how it is written; it ends in .csv, .tsv, .parquet, .arrow or .json",
+                path.display()
+            ))
+        })?;
     let mut file = File::open(path).map_err(Failure::file("read", path))?;
     let size = file.metadata().map_err(Failure::file("read", path))?.len();
     let digest = digest(&mut file).map_err(Failure::file("read", path))?;
@@ -89,7 +98,12 @@ pub fn upload(client: &Client, path: &Path, name: Option<&str>) -> Result<Upload
     }
     file.rewind().map_err(Failure::file("read", path))?;
     let bar = bar(&own, size);
-    let sent = client.upload("/datasets", &[("name", called)], content_type(format), (bar.wrap_read(file), size));
+    let sent = client.upload(
+        "/datasets",
+        &[("name", called)],
+        content_type(format),
+        (bar.wrap_read(file), size),
+    );
     bar.finish_and_clear();
     Ok(Uploaded {
         dataset: sent?,
@@ -99,7 +113,12 @@ pub fn upload(client: &Client, path: &Path, name: Option<&str>) -> Result<Upload
 
 /// What the server found that may be wrong.
 pub fn warnings(dataset: &Dataset) -> impl Iterator<Item = String> {
-    let warnings = dataset.report.get("warnings").and_then(Value::as_array).into_iter().flatten();
+    let warnings = dataset
+        .report
+        .get("warnings")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     warnings.filter_map(Value::as_str).map(one_line)
 }
 
@@ -131,7 +150,9 @@ fn bar(name: &str, size: u64) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(size).with_message(one_line(name));
-    if let Ok(style) = ProgressStyle::with_template("{bar:32.cyan/blue} {percent:>3} %  {msg}: {bytes} of {total_bytes}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:32.cyan/blue} {percent:>3} %  {msg}: {bytes} of {total_bytes}")
+    {
         bar.set_style(style.progress_chars("━━╌"));
     }
     bar
@@ -156,7 +177,10 @@ fn list(client: &Client, json: bool) -> Result<()> {
     text::right(&mut table, 2);
     text::right(&mut table, 3);
     output::print(&match table.is_empty() {
-        true => format!("{} has no data sets; `trainyard dataset push FILE` uploads one", client.url()),
+        true => format!(
+            "{} has no data sets; `trainyard dataset push FILE` uploads one",
+            client.url()
+        ),
         false => table.to_string(),
     });
     Ok(())
@@ -184,10 +208,23 @@ fn show(client: &Client, said: &str, json: bool) -> Result<()> {
     }
     output::print(&text::facts(&facts));
     let mut table = text::table(["column", "type", "missing", "min", "mean", "max"]);
-    for column in dataset.report.get("columns").and_then(Value::as_array).into_iter().flatten() {
+    for column in dataset
+        .report
+        .get("columns")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let told = |name: &str| column.get(name).map_or_else(|| "-".into(), text::value);
         let number = |name: &str| column.get(name).map_or_else(|| "-".into(), text::figure);
-        table.add_row([told("name"), told("type"), told("missing"), number("min"), number("mean"), number("max")]);
+        table.add_row([
+            told("name"),
+            told("type"),
+            told("missing"),
+            number("min"),
+            number("mean"),
+            number("max"),
+        ]);
     }
     if !table.is_empty() {
         output::print(&table.to_string());

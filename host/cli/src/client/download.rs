@@ -18,7 +18,10 @@ const MOST_FILES: usize = 1000;
 pub fn download(options: &DownloadOptions) -> Result<()> {
     let client = Client::new(&options.client.server)?;
     let model = client.model(&options.model)?;
-    let out = options.out.clone().unwrap_or_else(|| PathBuf::from(folder_name(&model.name, model.id)));
+    let out = options
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(folder_name(&model.name, model.id)));
     if !may_replace(&out) {
         return Err(Failure::Usage(format!(
             "{} is there already and is no model; choose another folder with --out",
@@ -42,10 +45,20 @@ pub fn download(options: &DownloadOptions) -> Result<()> {
 fn folder_name(name: &str, id: i64) -> String {
     let plain: String = name
         .chars()
-        .map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .map(|c| {
+            if c.is_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
         .collect();
     let plain = plain.trim_matches(['.', '-']);
-    if plain.is_empty() { format!("model-{id}") } else { plain.to_owned() }
+    if plain.is_empty() {
+        format!("model-{id}")
+    } else {
+        plain.to_owned()
+    }
 }
 
 /// Whether a folder is free, empty, or a model's.
@@ -56,8 +69,14 @@ fn may_replace(folder: &Path) -> bool {
 
 /// Unpacks beside the folder, and puts the files in their place once all are there. Gives their names.
 fn unpack_into(archive: &mut impl Read, out: &Path) -> Result<Vec<String>> {
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let parent = out
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let name = out
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let beside = parent.join(format!(".{name}.partial-{}", std::process::id()));
     let outcome = fs::create_dir_all(&beside)
         .map_err(Failure::file("create the folder", &beside))
@@ -98,7 +117,10 @@ fn unpack(archive: &mut impl Read, folder: &Path) -> std::result::Result<Vec<Str
         let mut entry = entry.map_err(broken)?;
         let path = entry.path().map_err(broken)?.into_owned();
         let name = plain(&path).ok_or_else(|| {
-            format!("the archive has a file called {}, which would land outside", quoted(&path.to_string_lossy()))
+            format!(
+                "the archive has a file called {}, which would land outside",
+                quoted(&path.to_string_lossy())
+            )
         })?;
         match entry.header().entry_type() {
             tar::EntryType::Directory => continue,
@@ -174,7 +196,11 @@ mod tests {
 
     #[test]
     fn plain_files_are_written() {
-        let bytes = archive(&[("model.json", Regular, b"{}"), ("logs/", Directory, b""), ("./logs/a.log", Regular, b"x")]);
+        let bytes = archive(&[
+            ("model.json", Regular, b"{}"),
+            ("logs/", Directory, b""),
+            ("./logs/a.log", Regular, b"x"),
+        ]);
         let (files, folder) = outcome(&bytes);
         assert_eq!(files.unwrap(), ["model.json", "logs/a.log"]);
         assert_eq!(fs::read(folder.path().join("inside/logs/a.log")).unwrap(), b"x");
@@ -195,7 +221,11 @@ mod tests {
             let (files, _folder) = outcome(&archive(&[("a", kind, b"")]));
             assert!(files.unwrap_err().contains("no plain file"), "{kind:?}");
         }
-        assert!(outcome(&archive(&[("a", Regular, b"1"), ("a", Regular, b"2")])).0.is_err());
+        assert!(
+            outcome(&archive(&[("a", Regular, b"1"), ("a", Regular, b"2")]))
+                .0
+                .is_err()
+        );
     }
 
     #[test]
@@ -218,8 +248,16 @@ mod tests {
         unpack_into(&mut &bytes[..], &out).unwrap();
         assert_eq!(fs::read(out.join("model.json")).unwrap(), b"new");
         assert!(unpack_into(&mut &bytes[..700], &out).is_err());
-        assert_eq!(fs::read(out.join("model.json")).unwrap(), b"new", "a failure leaves what was there");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(
+            fs::read(out.join("model.json")).unwrap(),
+            b"new",
+            "a failure leaves what was there"
+        );
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
         fs::remove_file(out.join("model.json")).unwrap();
         assert!(!may_replace(&out));
     }

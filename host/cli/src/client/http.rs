@@ -53,14 +53,15 @@ pub fn base_url(text: &str) -> std::result::Result<String, String> {
 
 /// A part of a path or a query, with everything escaped that would mean something there.
 pub fn escaped(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-        escaped
-    })
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut escaped, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                escaped.push(char::from(byte));
+            } else {
+                escaped.push_str(&format!("%{byte:02X}"));
+            }
+            escaped
+        })
 }
 
 impl Client {
@@ -76,7 +77,9 @@ impl Client {
     fn of(url: &str, token: Option<&str>) -> Result<Self> {
         let url = base_url(url).map_err(Failure::Usage)?;
         if token.is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
-            return Err(Failure::Usage("the token has characters that no token has; is it cut or quoted?".into()));
+            return Err(Failure::Usage(
+                "the token has characters that no token has; is it cut or quoted?".into(),
+            ));
         }
         let agent = |silence: Duration| {
             let mut config = Agent::config_builder()
@@ -116,7 +119,9 @@ impl Client {
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &Value, key: Option<&str>) -> Result<T> {
         let text = body.to_string();
         let send = || {
-            let mut request = self.request("POST", path, &[]).header(header::CONTENT_TYPE, "application/json");
+            let mut request = self
+                .request("POST", path, &[])
+                .header(header::CONTENT_TYPE, "application/json");
             if let Some(key) = key {
                 request = request.header("Idempotency-Key", key);
             }
@@ -155,7 +160,9 @@ impl Client {
 
     /// Opens a live stream once, after an event that was seen.
     pub fn stream(&self, path: &str, after: Option<&str>) -> Result<impl Read + use<>> {
-        let mut request = self.request("GET", path, &[]).header(header::ACCEPT, "text/event-stream");
+        let mut request = self
+            .request("GET", path, &[])
+            .header(header::ACCEPT, "text/event-stream");
         if let Some(after) = after {
             request = request.header("Last-Event-ID", after);
         }
@@ -168,7 +175,10 @@ impl Client {
             url.push(if i == 0 { '?' } else { '&' });
             url.push_str(&format!("{name}={}", escaped(value)));
         }
-        let mut request = Request::builder().method(method).uri(url).header(header::ACCEPT, "application/json");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header(header::ACCEPT, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
@@ -177,7 +187,9 @@ impl Client {
 
     /// Sends a request; an answer that is no success is a failure.
     fn send(&self, agent: &Agent, request: request::Builder, body: impl AsSendBody) -> Result<Response<Body>> {
-        let request = request.body(body).map_err(|error| Failure::Usage(format!("{}: {error}", self.url)))?;
+        let request = request
+            .body(body)
+            .map_err(|error| Failure::Usage(format!("{}: {error}", self.url)))?;
         let response = agent.run(request).map_err(|error| self.broken(&error))?;
         if response.status().is_success() {
             Ok(response)
@@ -200,7 +212,12 @@ impl Client {
     }
 
     fn read(&self, response: Response<Body>) -> Result<Vec<u8>> {
-        response.into_body().into_with_config().limit(LARGEST).read_to_vec().map_err(|error| self.broken(&error))
+        response
+            .into_body()
+            .into_with_config()
+            .limit(LARGEST)
+            .read_to_vec()
+            .map_err(|error| self.broken(&error))
     }
 
     fn refused(&self, response: Response<Body>) -> Failure {

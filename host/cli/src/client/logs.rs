@@ -34,9 +34,15 @@ pub fn logs(options: &LogsOptions) -> Result<()> {
         return watch(&client, &model, &run.id, &mut Screen::new(style));
     }
     let most = options.lines.unwrap_or(MOST_LINES).to_string();
-    let log: Lines = client.get(&format!("/models/{}/logs", model.id), &[("run", &run.id), ("limit", &most)])?;
+    let log: Lines = client.get(
+        &format!("/models/{}/logs", model.id),
+        &[("run", &run.id), ("limit", &most)],
+    )?;
     if options.lines.is_none() && log.items.len() == MOST_LINES as usize {
-        eprintln!("these are the last {MOST_LINES} lines; `trainyard download {}` fetches the whole log", model.id);
+        eprintln!(
+            "these are the last {MOST_LINES} lines; `trainyard download {}` fetches the whole log",
+            model.id
+        );
     }
     for line in &log.items {
         if options.client.json {

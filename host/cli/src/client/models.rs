@@ -57,8 +57,17 @@ fn create(client: &Client, options: &ModelCreateOptions, json: bool) -> Result<(
         return Ok(());
     }
     let model = read::<Model>(client, vec![made])?.remove(0);
-    output::print(&format!("model {}: {} by {}", model.id, one_line(&model.name), one_line(&model.plugin)));
-    let data = if model.training_dataset.is_null() { " --data FILE" } else { "" };
+    output::print(&format!(
+        "model {}: {} by {}",
+        model.id,
+        one_line(&model.name),
+        one_line(&model.plugin)
+    ));
+    let data = if model.training_dataset.is_null() {
+        " --data FILE"
+    } else {
+        ""
+    };
     output::print(&format!("  train it: trainyard train {}{data}", model.id));
     Ok(())
 }
@@ -66,7 +75,10 @@ fn create(client: &Client, options: &ModelCreateOptions, json: bool) -> Result<(
 fn list(client: &Client, status: &[String], name: Option<&str>, plugin: Option<&str>, json: bool) -> Result<()> {
     let status: Vec<String> = status.iter().map(|status| status.to_uppercase()).collect();
     if let Some(wrong) = status.iter().find(|status| !STATUSES.contains(&status.as_str())) {
-        return Err(Failure::Usage(format!("there is no status {wrong}; there are {}", STATUSES.join(", "))));
+        return Err(Failure::Usage(format!(
+            "there is no status {wrong}; there are {}",
+            STATUSES.join(", ")
+        )));
     }
     let status = status.join(",");
     let mut query = Vec::new();
@@ -95,7 +107,10 @@ fn list(client: &Client, status: &[String], name: Option<&str>, plugin: Option<&
     }
     output::print(&match (table.is_empty(), query.is_empty()) {
         (true, true) => {
-            format!("{} has no models; `trainyard model create NAME --plugin PLUGIN` makes one", client.url())
+            format!(
+                "{} has no models; `trainyard model create NAME --plugin PLUGIN` makes one",
+                client.url()
+            )
         }
         (true, false) => "no model is like that".into(),
         (false, _) => table.to_string(),
@@ -117,25 +132,38 @@ fn show(client: &Client, said: &str, json: bool) -> Result<()> {
     }
     facts.extend([
         ("plugin", plugin_of(&model)),
-        ("status", format!("{}, {:.0} %", one_line(&model.status), model.progress)),
+        (
+            "status",
+            format!("{}, {:.0} %", one_line(&model.status), model.progress),
+        ),
         ("data", text::dataset(&model.training_dataset)),
         ("parameters", text::pairs(&model.training_parameters)),
     ]);
     let runs = [("last run", &model.task_id), ("result of", &model.trained_run)];
-    facts.extend(runs.into_iter().filter_map(|(name, run)| Some((name, one_line(run.as_deref()?)))));
+    facts.extend(
+        runs.into_iter()
+            .filter_map(|(name, run)| Some((name, one_line(run.as_deref()?)))),
+    );
     if !model.metrics.is_empty() {
         facts.push(("test metrics", text::figures(&model.metrics, usize::MAX)));
     }
     if let Some(error) = model.error_log.as_deref().and_then(|error| error.lines().next()) {
         facts.push(("error", one_line(error)));
     }
-    facts.extend([("made", text::time(&model.created_at)), ("changed", text::time(&model.updated_at))]);
+    facts.extend([
+        ("made", text::time(&model.created_at)),
+        ("changed", text::time(&model.updated_at)),
+    ]);
     output::print(&text::facts(&facts));
     Ok(())
 }
 
 fn plugin_of(model: &Model) -> String {
-    let version = model.plugin_version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
+    let version = model
+        .plugin_version
+        .as_deref()
+        .map(|version| format!(" {version}"))
+        .unwrap_or_default();
     one_line(&format!("{}{version}", model.plugin))
 }
 
@@ -148,10 +176,22 @@ pub fn runs(options: &ModelOptions) -> Result<()> {
         runs.iter().for_each(output::print_json);
         return Ok(());
     }
-    let mut table = text::table(["run", "state", "plugin", "submitted", "took", "memory", "test metrics or error"]);
+    let mut table = text::table([
+        "run",
+        "state",
+        "plugin",
+        "submitted",
+        "took",
+        "memory",
+        "test metrics or error",
+    ]);
     for run in read::<Run>(&client, runs)? {
         let usage = run.resource_usage.as_ref();
-        let error = run.error_log.as_deref().and_then(|error| error.lines().next()).map(one_line);
+        let error = run
+            .error_log
+            .as_deref()
+            .and_then(|error| error.lines().next())
+            .map(one_line);
         table.add_row([
             one_line(&run.id),
             one_line(&run.state),
@@ -163,7 +203,10 @@ pub fn runs(options: &ModelOptions) -> Result<()> {
         ]);
     }
     output::print(&match table.is_empty() {
-        true => format!("model {} was never trained; `trainyard train {}` trains it", model.id, model.id),
+        true => format!(
+            "model {} was never trained; `trainyard train {}` trains it",
+            model.id, model.id
+        ),
         false => table.to_string(),
     });
     Ok(())
@@ -181,7 +224,11 @@ pub fn stop(options: &ModelOptions) -> Result<()> {
     let run = read::<Run>(&client, vec![stopped])?.remove(0);
     output::print(&match run.is_over() {
         true => format!("run {} of model {} is stopped", one_line(&run.id), model.id),
-        false => format!("run {} of model {} is told to stop; it ends within seconds", one_line(&run.id), model.id),
+        false => format!(
+            "run {} of model {} is told to stop; it ends within seconds",
+            one_line(&run.id),
+            model.id
+        ),
     });
     Ok(())
 }

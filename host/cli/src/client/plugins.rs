@@ -50,7 +50,10 @@ pub fn list(options: &PluginListOptions) -> Result<()> {
         table.add_row([plugin.name, plugin.version, tasks, plugin.summary].map(|text| one_line(&text)));
     }
     output::print(&match table.is_empty() {
-        true => format!("{} has no plugins; `trainyard plugin push FILE` uploads one", client.url()),
+        true => format!(
+            "{} has no plugins; `trainyard plugin push FILE` uploads one",
+            client.url()
+        ),
         false => table.to_string(),
     });
     Ok(())
@@ -71,10 +74,12 @@ pub fn delete(options: &PluginDeleteOptions) -> Result<()> {
 
 /// Values as what they are to be.
 pub fn read<T: serde::de::DeserializeOwned>(client: &Client, values: Vec<Value>) -> Result<Vec<T>> {
-    values.into_iter().map(serde_json::from_value).collect::<std::result::Result<_, _>>().map_err(|error| {
-        Failure::Stranger {
+    values
+        .into_iter()
+        .map(serde_json::from_value)
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| Failure::Stranger {
             url: client.url().to_owned(),
             problem: format!("the answer does not read: {error}"),
-        }
-    })
+        })
 }

@@ -5,6 +5,7 @@ use super::http::Client;
 use crate::args::PredictOptions;
 use crate::failure::{Failure, Result};
 use crate::output;
+use crate::predict::{digits, write};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -53,46 +54,22 @@ pub fn predict(options: &PredictOptions, said: &str) -> Result<()> {
             false => eprintln!("warning: {}", one_line(warning)),
         }
     }
-    write(options, &prediction)
+    let rows: Vec<Vec<String>> = prediction
+        .rows
+        .iter()
+        .map(|row| row.iter().map(cell).collect())
+        .collect();
+    write(options, &prediction.columns, &rows)
 }
 
-fn write(options: &PredictOptions, prediction: &Prediction) -> Result<()> {
-    let rows = prediction.rows.len();
-    let Some(out) = &options.out else {
-        if options.json {
-            for row in &prediction.rows {
-                let values: serde_json::Map<_, _> = prediction.columns.iter().cloned().zip(row.iter().cloned()).collect();
-                output::print_json(&json!({"event": "prediction", "values": values}));
-            }
-            output::print_json(&json!({"event": "result", "rows": rows}));
-        } else {
-            let text = csv(prediction).map_err(Failure::file("write", Path::new("standard output")))?;
-            output::print(text.trim_end());
-        }
-        return Ok(());
-    };
-    let text = csv(prediction).map_err(Failure::file("write", out))?;
-    std::fs::write(out, text).map_err(Failure::file("write", out))?;
-    if options.json {
-        output::print_json(&json!({"event": "result", "rows": rows, "file": out}));
-    } else {
-        eprintln!("{rows} rows: {}", out.display());
+/// A value as a model here writes it.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => digits(number.as_f64().unwrap_or(f64::NAN)),
+        value => value.to_string(),
     }
-    Ok(())
-}
-
-fn csv(prediction: &Prediction) -> std::io::Result<String> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record(&prediction.columns)?;
-    for row in &prediction.rows {
-        csv.write_record(row.iter().map(|value| match value {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            value => value.to_string(),
-        }))?;
-    }
-    let bytes = csv.into_inner().map_err(csv::IntoInnerError::into_error)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -110,12 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn values_are_written_as_they_came() {
-        let prediction = Prediction {
-            columns: vec!["row".into(), "class".into(), "p(a)".into()],
-            rows: vec![vec![json!(1), json!("a,b"), json!(0.25)], vec![json!(2), Value::Null, json!(1.0)]],
-            warnings: Vec::new(),
-        };
-        assert_eq!(csv(&prediction).unwrap(), "row,class,p(a)\n1,\"a,b\",0.25\n2,,1.0\n");
+    fn values_are_written_as_those_of_a_model_here() {
+        let cells = [
+            json!(1),
+            json!("a,b"),
+            json!(0.25),
+            Value::Null,
+            json!(4.664_411_657_571_875_5),
+        ];
+        assert_eq!(cells.map(|value| cell(&value)), ["1", "a,b", "0.25", "", "4.664412"]);
     }
 }

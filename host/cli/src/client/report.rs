@@ -64,14 +64,26 @@ pub fn report(options: &RunChoice) -> Result<()> {
     output::print(&text::facts(&facts(&report)));
     if let Some(error) = &report.run.error_log {
         output::print("error");
-        error.lines().for_each(|line| output::print(&format!("  {}", one_line(line))));
+        error
+            .lines()
+            .for_each(|line| output::print(&format!("  {}", one_line(line))));
     }
     Ok(())
 }
 
 fn heading(model: &Model, run: &Run) -> String {
-    let taken = if model.trained_run.as_deref() == Some(run.id.as_str()) { "; the model predicts with it" } else { "" };
-    format!("model {} ({}), run {}: {}{taken}", model.id, one_line(&model.name), one_line(&run.id), one_line(&run.state))
+    let taken = if model.trained_run.as_deref() == Some(run.id.as_str()) {
+        "; the model predicts with it"
+    } else {
+        ""
+    };
+    format!(
+        "model {} ({}), run {}: {}{taken}",
+        model.id,
+        one_line(&model.name),
+        one_line(&run.id),
+        one_line(&run.state)
+    )
 }
 
 fn parameters(parameters: &[Parameter]) -> String {
@@ -95,17 +107,27 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("seed", run.seed.to_string()),
         ("data", text::dataset(&run.training_dataset)),
     ];
-    for (name, value) in run.lineage.as_object().into_iter().flatten() {
-        if !value.is_null() && !value.is_object() {
-            facts.push(("", format!("{}: {}", one_line(name), text::value(value))));
-        }
-    }
+    facts.extend(trained_on(&run.lineage["data"]).into_iter().map(|line| ("", line)));
     facts.push(("limits", text::pairs(&run.limits)));
     let seconds = [("waited", report.waited_seconds), ("took", report.worked_seconds)];
-    facts.extend(seconds.into_iter().filter_map(|(name, seconds)| Some((name, text::seconds(seconds?)))));
+    facts.extend(
+        seconds
+            .into_iter()
+            .filter_map(|(name, seconds)| Some((name, text::seconds(seconds?)))),
+    );
     if let Some(usage) = &run.resource_usage {
-        let card = if usage.gpu_util > 0.0 { format!(", card {:.0} %", usage.gpu_util) } else { String::new() };
-        facts.push(("used", format!("processor {:.0} %, memory {:.0} MiB{card}", usage.cpu_percent, usage.memory_mb)));
+        let card = if usage.gpu_util > 0.0 {
+            format!(", card {:.0} %", usage.gpu_util)
+        } else {
+            String::new()
+        };
+        facts.push((
+            "used",
+            format!(
+                "processor {:.0} %, memory {:.0} MiB{card}",
+                usage.cpu_percent, usage.memory_mb
+            ),
+        ));
     }
     if run.attempt > 1 {
         facts.push(("attempts", run.attempt.to_string()));
@@ -118,6 +140,45 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     facts.extend(times.into_iter().filter_map(|(name, at)| Some((name, text::time(at?)))));
     facts.extend(run.worker.as_deref().map(|worker| ("worker", one_line(worker))));
     facts
+}
+
+/// What the rows turned out to be, in lines.
+fn trained_on(data: &Value) -> Vec<String> {
+    let told = |name: &str| data.get(name).filter(|value| !value.is_null()).map(text::value);
+    let mut lines = Vec::new();
+    if let Some(rows) = told("rows") {
+        let time = data["time"]
+            .as_array()
+            .map(|ends| ends.iter().map(text::value).collect::<Vec<_>>().join(" to "));
+        let step = told("step").map(|step| format!("one every {step}"));
+        let missing = data["missing"]
+            .as_u64()
+            .filter(|count| *count > 0)
+            .map(|count| format!("{count} values missing"));
+        let parts: Vec<String> = [Some(format!("{rows} rows")), time, step, missing]
+            .into_iter()
+            .flatten()
+            .collect();
+        lines.push(parts.join(", "));
+    }
+    let splits = data["splits"].as_array().into_iter().flatten();
+    let splits: Vec<String> = splits
+        .map(|split| format!("{} {}", text::value(&split["name"]), text::value(&split["rows"])))
+        .collect();
+    lines.extend(Some(splits.join(", ")).filter(|splits| !splits.is_empty()));
+    for (name, label) in [
+        ("features", "from"),
+        ("targets", "to"),
+        ("classes", "classes"),
+        ("fingerprint", "fingerprint"),
+    ] {
+        lines.extend(
+            told(name)
+                .filter(|value| !value.is_empty())
+                .map(|value| format!("{label} {value}")),
+        );
+    }
+    lines
 }
 
 #[derive(Deserialize)]
@@ -138,7 +199,11 @@ fn curves(all: &[Series]) -> String {
     let lines = all.iter().filter_map(|series| {
         let values: Vec<f64> = series.points.iter().map(|(_, _, value)| *value).collect();
         let (first, last) = (output::number(*values.first()?), output::number(*values.last()?));
-        Some(format!("{:width$}  {}  {first} to {last}", one_line(&series.name), curve(&values)))
+        Some(format!(
+            "{:width$}  {}  {first} to {last}",
+            one_line(&series.name),
+            curve(&values)
+        ))
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -146,12 +211,18 @@ fn curves(all: &[Series]) -> String {
 /// Values as a line of bars, the smallest the lowest.
 fn curve(values: &[f64]) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
+    let (least, most) = values
+        .iter()
+        .fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
     let columns = values.len().min(WIDTH);
     let bar = |column: usize| {
         let part = &values[column * values.len() / columns..(column + 1) * values.len() / columns];
         let mean = part.iter().sum::<f64>() / part.len() as f64;
-        let height = if most > least { (mean - least) / (most - least) } else { 0.0 };
+        let height = if most > least {
+            (mean - least) / (most - least)
+        } else {
+            0.0
+        };
         BARS[(height * 7.0).round().clamp(0.0, 7.0) as usize]
     };
     (0..columns).map(bar).collect()
@@ -167,7 +238,28 @@ mod tests {
         assert_eq!(curve(&[7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]), "█▇▆▅▄▃▂▁");
         assert_eq!(curve(&[2.0, 2.0]), "▁▁");
         assert_eq!(curve(&[]), "");
-        assert_eq!(curve(&(0..1000).map(f64::from).collect::<Vec<_>>()).chars().count(), WIDTH);
+        assert_eq!(
+            curve(&(0..1000).map(f64::from).collect::<Vec<_>>()).chars().count(),
+            WIDTH
+        );
+    }
+
+    #[test]
+    fn rows_are_told_as_they_were_found() {
+        let data = json!({
+            "source": "a.csv", "rows": 1461, "time": ["2012-01-01", "2015-12-31"], "step": "1 d", "missing": 0,
+            "splits": [{"name": "train", "rows": 1023}, {"name": "test", "rows": 292}], "features": ["a", "b"],
+            "targets": ["b"], "classes": [], "fingerprint": "ab",
+        });
+        let expected = [
+            "1461 rows, 2012-01-01 to 2015-12-31, one every 1 d",
+            "train 1023, test 292",
+            "from a, b",
+            "to b",
+            "fingerprint ab",
+        ];
+        assert_eq!(trained_on(&data), expected);
+        assert!(trained_on(&Value::Null).is_empty());
     }
 
     #[test]
@@ -177,6 +269,9 @@ mod tests {
             {"name": "val_mse", "points": [[2, 0.2, 3.0]]},
         ]}))
         .unwrap();
-        assert_eq!(curves(&series.items), "loss     █▁  2.0000 to 1.0000\nval_mse  ▁  3.0000 to 3.0000");
+        assert_eq!(
+            curves(&series.items),
+            "loss     █▁  2.0000 to 1.0000\nval_mse  ▁  3.0000 to 3.0000"
+        );
     }
 }

@@ -75,7 +75,10 @@ impl Screen {
             "status" => {
                 let status = text::value(&data["status"]);
                 if number("attempt").is_some_and(|attempt| attempt > 1.0) && status == "PREPARING" {
-                    self.say(&format!("attempt {}: it goes on from its last checkpoint", data["attempt"]));
+                    self.say(&format!(
+                        "attempt {}: it goes on from its last checkpoint",
+                        data["attempt"]
+                    ));
                 }
                 self.status = status;
                 self.position(number("progress"));
@@ -146,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_line_has_its_time_and_what_is_wrong() {
-        let line = |level: &str| log_line(&json!({"timestamp": "2026-01-31T12:05:09.1Z", "level": level, "message": "a\nb"}));
+        let line =
+            |level: &str| log_line(&json!({"timestamp": "2026-01-31T12:05:09.1Z", "level": level, "message": "a\nb"}));
         assert_eq!(line("INFO"), "2026-01-31 12:05:09  a b");
         assert_eq!(line("WARNING"), "2026-01-31 12:05:09  WARNING a b");
     }
@@ -156,7 +160,10 @@ mod tests {
         let mut screen = Screen::new(Style::Lines);
         screen.event("status", &json!({"status": "TRAINING", "progress": 5.0, "attempt": 1}));
         screen.event("usage", &json!({"memory_mb": 80.4}));
-        screen.event("progress", &json!({"progress": 43.0, "metrics": {"loss": 0.34123}, "seconds_left": 5.14}));
+        screen.event(
+            "progress",
+            &json!({"progress": 43.0, "metrics": {"loss": 0.34123}, "seconds_left": 5.14}),
+        );
         assert_eq!(screen.bar.message(), "TRAINING  loss 0.3412  80 MiB  5.1 s left");
         assert_eq!(screen.bar.position(), 430);
     }

@@ -53,7 +53,10 @@ impl<R: Read> Events<R> {
             let end = available.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
             line.extend_from_slice(&available[..end.unwrap_or(available.len())]);
             if line.len() > LONGEST {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of the stream is too long"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a line of the stream is too long",
+                ));
             }
             match end {
                 Some(at) => {
@@ -134,10 +137,16 @@ mod tests {
         let mut outcomes = Vec::new();
         for size in [1, 2, 3, 7, 4096] {
             let mut events = Events::new(Drops(text.as_bytes(), size));
-            let all = events.by_ref().map(|event| event.map(|event| (event.name, event.data)).unwrap()).collect();
+            let all = events
+                .by_ref()
+                .map(|event| event.map(|event| (event.name, event.data)).unwrap())
+                .collect();
             outcomes.push((all, events.last_id().map(str::to_owned)));
         }
-        assert!(outcomes.windows(2).all(|pair| pair[0] == pair[1]), "how it is cut must not matter: {outcomes:?}");
+        assert!(
+            outcomes.windows(2).all(|pair| pair[0] == pair[1]),
+            "how it is cut must not matter: {outcomes:?}"
+        );
         outcomes.remove(0)
     }
 

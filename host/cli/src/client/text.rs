@@ -25,7 +25,9 @@ pub fn right(table: &mut Table, column: usize) {
 
 /// `2026-01-31 12:05:09` of `2026-01-31T12:05:09.123456Z`.
 pub fn time(timestamp: &str) -> String {
-    let seconds = timestamp.get(..19).filter(|_| timestamp.as_bytes().get(10) == Some(&b'T'));
+    let seconds = timestamp
+        .get(..19)
+        .filter(|_| timestamp.as_bytes().get(10) == Some(&b'T'));
     one_line(&seconds.map_or_else(|| timestamp.to_owned(), |text| text.replace('T', " ")))
 }
 
@@ -55,8 +57,14 @@ pub fn value(value: &Value) -> String {
 /// Name and value pairs in one line, such as parameters.
 pub fn pairs(object: &Value) -> String {
     let pairs = object.as_object().into_iter().flatten();
-    let spelled: Vec<String> = pairs.map(|(name, v)| format!("{}={}", one_line(name), value(v))).collect();
-    if spelled.is_empty() { "-".into() } else { spelled.join(" ") }
+    let spelled: Vec<String> = pairs
+        .map(|(name, v)| format!("{}={}", one_line(name), value(v)))
+        .collect();
+    if spelled.is_empty() {
+        "-".into()
+    } else {
+        spelled.join(" ")
+    }
 }
 
 /// Seconds as a person says them.
@@ -103,7 +111,9 @@ mod tests {
         assert_eq!(pairs(&json!({})), "-");
         assert_eq!(figure(&json!(0.37512)), "0.3751");
         assert_eq!(
-            dataset(&json!({"source": "upload", "target": ["y"], "task": null, "dataset_id": "d", "preprocess": {"sort": true}})),
+            dataset(
+                &json!({"source": "upload", "target": ["y"], "task": null, "dataset_id": "d", "preprocess": {"sort": true}})
+            ),
             "d target=y sort=true"
         );
         assert_eq!(facts(&[("a", "1".into()), ("bcd", "2".into())]), "a    1\nbcd  2");

@@ -49,15 +49,29 @@ pub fn train(options: &TrainOptions) -> Result<()> {
         }
         return Ok(());
     }
-    let style = if options.client.json || !at_terminal { Style::Json } else { Style::Bar };
+    let style = if options.client.json || !at_terminal {
+        Style::Json
+    } else {
+        Style::Bar
+    };
     let mut screen = Screen::new(style);
-    screen.say(&format!("run {} of model {} ({})", one_line(run), model.id, one_line(&model.name)));
+    screen.say(&format!(
+        "run {} of model {} ({})",
+        one_line(run),
+        model.id,
+        one_line(&model.name)
+    ));
     watch(&client, &model, run, &mut screen)
 }
 
 fn body(client: &Client, options: &TrainOptions, model: &Model) -> Result<Value> {
     let mut body = Map::new();
-    let parameters = parameters(client, &options.parameters, &model.plugin, model.plugin_version.as_deref())?;
+    let parameters = parameters(
+        client,
+        &options.parameters,
+        &model.plugin,
+        model.plugin_version.as_deref(),
+    )?;
     if !options.parameters.is_empty() {
         body.insert("training_parameters".into(), parameters);
     }
@@ -69,7 +83,11 @@ fn body(client: &Client, options: &TrainOptions, model: &Model) -> Result<Value>
         ("time_limit", options.time_limit),
         ("memory_limit_mb", options.memory),
     ];
-    body.extend(numbers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))));
+    body.extend(
+        numbers
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))),
+    );
     Ok(Value::Object(body))
 }
 
@@ -94,7 +112,10 @@ pub fn parameters(client: &Client, typed: &[String], plugin: &str, version: Opti
             .parse_value(name.trim(), text.trim())
             .map_err(|problem| Failure::Parameter(problem.to_string()))?;
         if given.insert(name.trim().to_owned(), value).is_some() {
-            return Err(Failure::Parameter(format!("parameter `{}` is given twice", name.trim())));
+            return Err(Failure::Parameter(format!(
+                "parameter `{}` is given twice",
+                name.trim()
+            )));
         }
     }
     Ok(Value::Object(given))
@@ -135,7 +156,8 @@ pub fn dataset(client: &Client, options: &TrainingDataOptions, model: &Value) ->
         }
         _ if whole.is_empty() => {
             return Err(Failure::Usage(
-                "it is not said what to learn from: give --data FILE, or --dataset with one that is on the server".into(),
+                "it is not said what to learn from: give --data FILE, or --dataset with one that is on the server"
+                    .into(),
             ));
         }
         _ => {}
@@ -224,9 +246,13 @@ mod tests {
 
     #[test]
     fn what_is_not_said_stays_as_the_model_has_it() {
-        let model = json!({"source": "file", "path": "a", "target": ["y"], "preprocess": {"missing": "drop", "sort": false}});
+        let model =
+            json!({"source": "file", "path": "a", "target": ["y"], "preprocess": {"missing": "drop", "sort": false}});
         let mut whole = model.as_object().cloned().unwrap();
-        let mut changes = json!({"target": ["z"], "preprocess": {"sort": true}}).as_object().cloned().unwrap();
+        let mut changes = json!({"target": ["z"], "preprocess": {"sort": true}})
+            .as_object()
+            .cloned()
+            .unwrap();
         merge(&mut whole, &mut changes);
         assert_eq!(
             Value::Object(whole),

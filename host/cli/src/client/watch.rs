@@ -42,7 +42,9 @@ fn follow(client: &Client, model: i64, run: &str, screen: &mut Screen) -> Result
                             (wait, heard) = (FIRST_WAIT, Instant::now());
                             show(&event.name, &event.data, run, screen);
                         }
-                        Some(Err(error)) => break format!("the connection was lost ({})", one_line(&error.to_string())),
+                        Some(Err(error)) => {
+                            break format!("the connection was lost ({})", one_line(&error.to_string()));
+                        }
                         None => break "the stream ended".to_owned(),
                     }
                 };
@@ -76,7 +78,11 @@ fn show(name: &str, data: &str, run: &str, screen: &mut Screen) {
     let Ok(data) = serde_json::from_str::<Value>(data) else {
         return;
     };
-    if data.get("run_id").and_then(Value::as_str).is_some_and(|other| other != run) {
+    if data
+        .get("run_id")
+        .and_then(Value::as_str)
+        .is_some_and(|other| other != run)
+    {
         return;
     }
     screen.event(if name == "message" { "log" } else { name }, &data);
@@ -108,10 +114,22 @@ fn finish(client: &Client, model: &Model, run: &Run, screen: &Screen) -> Result<
         return Ok(());
     }
     output::print(&figures(&figures_of(client, run)));
-    let took = seconds.map(|seconds| format!(" in {}", text::seconds(seconds))).unwrap_or_default();
-    let memory = run.resource_usage.as_ref().map(|usage| format!(", at most {:.0} MiB", usage.memory_mb));
-    output::print(&format!("{}{took}{}", one_line(&run.plugin), memory.unwrap_or_default()));
-    output::print(&format!("use it: trainyard predict {} --data FILE   more: trainyard report {}", model.id, model.id));
+    let took = seconds
+        .map(|seconds| format!(" in {}", text::seconds(seconds)))
+        .unwrap_or_default();
+    let memory = run
+        .resource_usage
+        .as_ref()
+        .map(|usage| format!(", at most {:.0} MiB", usage.memory_mb));
+    output::print(&format!(
+        "{}{took}{}",
+        one_line(&run.plugin),
+        memory.unwrap_or_default()
+    ));
+    output::print(&format!(
+        "use it: trainyard predict {} --data FILE   more: trainyard report {}",
+        model.id, model.id
+    ));
     Ok(())
 }
 
@@ -128,7 +146,11 @@ pub struct Figure {
 pub fn figures(figures: &[Figure]) -> String {
     let mut table = text::table(["test metric", "value", ""]);
     for figure in figures {
-        let larger = if figure.maximize == Some(true) { " (larger is better)" } else { "" };
+        let larger = if figure.maximize == Some(true) {
+            " (larger is better)"
+        } else {
+            ""
+        };
         let about = format!("{}{larger}", figure.summary.as_deref().unwrap_or_default());
         table.add_row([one_line(&figure.name), text::figure(&figure.value), one_line(&about)]);
     }
@@ -159,7 +181,10 @@ fn explained(error_log: &str) -> Failure {
     let mut lines = error_log.lines();
     let first = lines.next().unwrap_or("the training failed; it is not said why");
     let is_code = |code: &str| !code.is_empty() && code.bytes().all(|b| b.is_ascii_lowercase() || b"-.".contains(&b));
-    let (code, message) = first.split_once(": ").filter(|(code, _)| is_code(code)).unwrap_or(("algorithm", first));
+    let (code, message) = first
+        .split_once(": ")
+        .filter(|(code, _)| is_code(code))
+        .unwrap_or(("algorithm", first));
     Failure::Training {
         code: code.to_owned(),
         message: one_line(message),
@@ -172,9 +197,11 @@ fn detach_on_interrupt(model: i64, screen: &Screen) {
     let bar = screen.bar();
     // It can only fail when a handler is installed already, and no other command installs one.
     let _ = ctrlc::set_handler(move || {
-        bar.finish_and_clear();
-        eprintln!("the training goes on\n  watch it again: trainyard logs {model} --follow\n  stop it:        trainyard stop {model}");
-        std::process::exit(130);
+        // While it is suspended, nothing else draws it again.
+        bar.suspend(|| {
+            eprintln!("the training goes on\n  watch it again: trainyard logs {model} --follow\n  stop it:        trainyard stop {model}");
+            std::process::exit(130)
+        })
     });
 }
 
@@ -189,7 +216,10 @@ mod tests {
         assert_eq!(failure.to_string(), "the job was killed");
         assert_eq!(failure.log(), ["epoch 1", "epoch 2"]);
         let failure = explained("Something else: went wrong");
-        assert_eq!((failure.code(), failure.to_string().as_str()), ("algorithm", "Something else: went wrong"));
+        assert_eq!(
+            (failure.code(), failure.to_string().as_str()),
+            ("algorithm", "Something else: went wrong")
+        );
         assert!(!explained("").to_string().is_empty());
     }
 }

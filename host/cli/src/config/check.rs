@@ -56,10 +56,16 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
         (1..=100).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
     if let Some(name) = worker.name.as_deref().filter(|name| !plain(name)) {
-        found.push(("worker.name", format!("{name:?} is not 1 to 100 of letters, digits, - _ .")));
+        found.push((
+            "worker.name",
+            format!("{name:?} is not 1 to 100 of letters, digits, - _ ."),
+        ));
     }
     if let Some(name) = worker.queues.iter().find(|name| !plain(name)) {
-        found.push(("worker.queues", format!("{name:?} is not 1 to 100 of letters, digits, - _ .")));
+        found.push((
+            "worker.queues",
+            format!("{name:?} is not 1 to 100 of letters, digits, - _ ."),
+        ));
     }
     if worker.queues.is_empty() {
         found.push(("worker.queues", "there is none, so nothing would be trained".into()));
@@ -68,7 +74,10 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
         if path.as_os_str().is_empty() {
             found.push((key, "the folder's name is empty".into()));
         } else if path.starts_with("~") {
-            found.push((key, format!("{}: write the home folder out; ~ means nothing here", path.display())));
+            found.push((
+                key,
+                format!("{}: write the home folder out; ~ means nothing here", path.display()),
+            ));
         }
     }
     if let Err(problem) = crate::client::base_url(&client.url) {
@@ -78,7 +87,11 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
 }
 
 fn paths(config: &Config) -> impl Iterator<Item = (&'static str, &Path)> {
-    let roots = config.worker.data_roots.iter().map(|root| ("worker.data_roots", root.as_path()));
+    let roots = config
+        .worker
+        .data_roots
+        .iter()
+        .map(|root| ("worker.data_roots", root.as_path()));
     std::iter::once(("data_dir", config.data_dir.as_path())).chain(roots)
 }
 
@@ -97,22 +110,31 @@ pub fn usable(config: &Config) -> Usable {
     }
     for root in &config.worker.data_roots {
         if let Err(error) = std::fs::read_dir(root) {
-            found.mistakes.push(("worker.data_roots", format!("{}: {error}", root.display())));
+            found
+                .mistakes
+                .push(("worker.data_roots", format!("{}: {error}", root.display())));
         }
     }
     match TcpListener::bind(config.server.listen) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::AddrInUse => found.warnings.push((
             "server.listen",
-            format!("{} is taken right now: by a running Trainyard, or by another program", config.server.listen),
+            format!(
+                "{} is taken right now: by a running Trainyard, or by another program",
+                config.server.listen
+            ),
         )),
-        Err(error) => found
-            .mistakes
-            .push(("server.listen", format!("{} cannot be listened on: {error}", config.server.listen))),
+        Err(error) => found.mistakes.push((
+            "server.listen",
+            format!("{} cannot be listened on: {error}", config.server.listen),
+        )),
     }
     let memory = super::machine_memory_mb();
     if config.limits.largest_memory_mb() > memory {
-        let text = format!("{} MiB, but this machine has {memory}", config.limits.largest_memory_mb());
+        let text = format!(
+            "{} MiB, but this machine has {memory}",
+            config.limits.largest_memory_mb()
+        );
         found.warnings.push(("limits.max_memory_mb", text));
     } else if config.limits.memory_mb > config.limits.largest_memory_mb() {
         let text = format!(

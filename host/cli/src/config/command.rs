@@ -27,7 +27,9 @@ fn show(gathered: &Gathered, json: bool) -> Result<()> {
         eprintln!("warning: {warning}");
     }
     let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(["setting", "value", "from", "variable"]);
+    table
+        .load_style(presets::UTF8_BORDERS_ONLY)
+        .set_header(["setting", "value", "from", "variable"]);
     for (key, value) in flat(&gathered.config) {
         let origin = gathered.origin(&key);
         let value = match (key.as_str(), value) {
@@ -97,13 +99,21 @@ fn say(gathered: &Gathered, json: bool) -> Result<()> {
     if mistakes.is_empty() && !json {
         output::print(&format!("{}: no mistakes", name(file)));
     }
-    if mistakes.is_empty() { Ok(()) } else { refuse(&[format!("{} of them", mistakes.len())], file) }
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        refuse(&[format!("{} of them", mistakes.len())], file)
+    }
 }
 
 fn refuse(mistakes: &[String], file: Option<&Path>) -> Result<()> {
     match mistakes {
         [] => Ok(()),
-        mistakes => Err(Failure::Config(format!("{} has mistakes: {}", name(file), mistakes.join("; ")))),
+        mistakes => Err(Failure::Config(format!(
+            "{} has mistakes: {}",
+            name(file),
+            mistakes.join("; ")
+        ))),
     }
 }
 
@@ -119,6 +129,8 @@ fn readable_secret(gathered: &Gathered) -> Option<String> {
     };
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o077 != 0).then(|| {
-        format!("{origin}: client.token: other users of this machine can read the file; chmod 600, or use TRAINYARD_TOKEN")
+        format!(
+            "{origin}: client.token: other users of this machine can read the file; chmod 600, or use TRAINYARD_TOKEN"
+        )
     })
 }

@@ -35,7 +35,10 @@ impl Flags {
 
     /// Adds what an option says that names folders.
     pub fn with_folders(self, option: &'static str, key: &'static str, folders: &[PathBuf]) -> Self {
-        let folders: Vec<Value> = folders.iter().map(|path| Value::from(path.to_string_lossy().as_ref())).collect();
+        let folders: Vec<Value> = folders
+            .iter()
+            .map(|path| Value::from(path.to_string_lossy().as_ref()))
+            .collect();
         self.with(option, key, (!folders.is_empty()).then_some(folders))
     }
 }
@@ -124,7 +127,9 @@ fn find(named: Option<&Path>, variables: &[(String, OsString)]) -> Option<PathBu
         return Some(PathBuf::from(path));
     }
     let usual = home_folder("XDG_CONFIG_HOME", ".config").join("trainyard/trainyard.toml");
-    [PathBuf::from("trainyard.toml"), usual].into_iter().find(|path| path.is_file())
+    [PathBuf::from("trainyard.toml"), usual]
+        .into_iter()
+        .find(|path| path.is_file())
 }
 
 #[derive(Default)]
@@ -145,11 +150,7 @@ impl Layers {
     }
 
     fn mistake(&mut self, origin: &Origin, problem: &str) {
-        let line = match origin {
-            Origin::File { line, .. } => *line,
-            _ => 0,
-        };
-        self.mistakes.push((line, format!("{origin}: {problem}")));
+        self.mistakes.push((line(origin), format!("{origin}: {problem}")));
     }
 
     fn file(&mut self, path: &Path, text: &str) {
@@ -161,12 +162,18 @@ impl Layers {
         if !errors.is_empty() {
             // What follows a mistake of form may be misread; one thing after the other.
             for error in errors {
-                self.mistake(&origin(error.span().map_or(0, |span| span.start)), &one_line(error.message()));
+                self.mistake(
+                    &origin(error.span().map_or(0, |span| span.start)),
+                    &one_line(error.message()),
+                );
             }
             return;
         }
         let names = settings();
-        let sections: Vec<&str> = names.iter().filter_map(|(name, _)| Some(name.split_once('.')?.0)).collect();
+        let sections: Vec<&str> = names
+            .iter()
+            .filter_map(|(name, _)| Some(name.split_once('.')?.0))
+            .collect();
         for (key, value) in table.into_inner() {
             let place = origin(key.span().start);
             let key = key.into_inner().into_owned();
@@ -178,11 +185,17 @@ impl Layers {
                     }
                 }
                 DeValue::Table(_) if !names.iter().any(|(name, _)| *name == key) => {
-                    let close = closest(&key, sections.iter().copied());
-                    self.mistake(&place, &format!("there is no section [{key}]{}", did_you_mean(close)));
+                    let close = closest(&key, sections.iter().copied()).map(|name| format!("[{name}]"));
+                    self.mistake(
+                        &place,
+                        &format!("there is no section [{key}]{}", did_you_mean(close.as_deref())),
+                    );
                 }
                 _ if sections.contains(&key.as_str()) => {
-                    self.mistake(&place, &format!("{key} is a section: write [{key}] on a line, and its settings below"));
+                    self.mistake(
+                        &place,
+                        &format!("{key} is a section: write [{key}] on a line, and its settings below"),
+                    );
                 }
                 inner => {
                     let value = toml::Spanned::new(0..0, inner);
@@ -190,7 +203,6 @@ impl Layers {
                 }
             }
         }
-        self.mistakes.sort_by_key(|(line, _)| *line);
     }
 
     fn from_file(
@@ -242,7 +254,11 @@ impl Layers {
             self.mistakes.push((0, one_line(error.message())));
             Config::default()
         });
-        let origins: BTreeMap<_, _> = self.values.into_iter().map(|(key, (_, origin))| (key, origin)).collect();
+        let origins: BTreeMap<_, _> = self
+            .values
+            .into_iter()
+            .map(|(key, (_, origin))| (key, origin))
+            .collect();
         // Paths in a file are relative to it, others to where the command is typed.
         let absolute = |path: &Path, key: &str| {
             let base = match origins.get(key) {
@@ -254,8 +270,10 @@ impl Layers {
         };
         for (key, problem) in check::problems(&config) {
             let origin = origins.get(key).unwrap_or(&Origin::Default);
-            self.mistakes.push((0, format!("{origin}: {key}: {problem}")));
+            self.mistakes
+                .push((line(origin), format!("{origin}: {key}: {problem}")));
         }
+        self.mistakes.sort_by_key(|(line, _)| *line);
         config.data_dir = absolute(&config.data_dir, "data_dir");
         for root in &mut config.worker.data_roots {
             *root = absolute(root, "worker.data_roots");
@@ -267,6 +285,13 @@ impl Layers {
             warnings: self.warnings,
             mistakes: self.mistakes.into_iter().map(|(_, mistake)| mistake).collect(),
         }
+    }
+}
+
+fn line(origin: &Origin) -> usize {
+    match origin {
+        Origin::File { line, .. } => *line,
+        _ => 0,
     }
 }
 
@@ -283,7 +308,11 @@ fn from_text(key: &str, text: &str) -> Value {
     let list = Value::Array(parts.map(Value::from).collect());
     let number = text.parse::<i64>().ok().map(Value::Integer);
     let fits = |value: &Value| try_alone(key, value).is_ok();
-    number.into_iter().chain([list]).find(fits).unwrap_or_else(|| Value::from(text))
+    number
+        .into_iter()
+        .chain([list])
+        .find(fits)
+        .unwrap_or_else(|| Value::from(text))
 }
 
 /// Whether a setting can have a value; the error says why not.
@@ -316,15 +345,23 @@ fn plain(message: &str) -> String {
         ("unknown variant ", "it is "),
         ("expected usize", "expected a whole number of at least 0"),
         ("expected u64", "expected a whole number of at least 0"),
-        ("expected socket address", "expected an address and a port such as 127.0.0.1:8080"),
-        ("invalid socket address syntax", "expected an address and a port such as 127.0.0.1:8080"),
+        (
+            "expected socket address",
+            "expected an address and a port such as 127.0.0.1:8080",
+        ),
+        (
+            "invalid socket address syntax",
+            "expected an address and a port such as 127.0.0.1:8080",
+        ),
         ("expected a sequence", "expected a list such as [\"a\", \"b\"]"),
         ("expected path string", "expected a text"),
         ("expected a string", "expected a text"),
         ("string \"", "the text \""),
         ("integer `", "the number `"),
     ];
-    words.iter().fold(one_line(message), |text, (from, to)| text.replace(from, to))
+    words
+        .iter()
+        .fold(one_line(message), |text, (from, to)| text.replace(from, to))
 }
 
 fn one_line(message: &str) -> String {
@@ -333,7 +370,10 @@ fn one_line(message: &str) -> String {
 
 /// The name that someone who wrote `name` most likely meant.
 fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let last = |name: &str| name.rsplit_once('.').map_or_else(|| name.to_owned(), |(_, last)| last.to_owned());
+    let last = |name: &str| {
+        name.rsplit_once('.')
+            .map_or_else(|| name.to_owned(), |(_, last)| last.to_owned())
+    };
     known
         .map(|candidate| {
             // The right name in the wrong section is close, too.

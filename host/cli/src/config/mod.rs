@@ -228,10 +228,20 @@ fn machine_memory_mb() -> u64 {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let memory = read("/proc/meminfo")
         .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok())
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?
+                .split_whitespace()
+                .next()?
+                .parse::<u64>()
+                .ok()
+        })
         .map(|kilobytes| kilobytes >> 10);
     // "max" when there is no limit, which is no number.
-    let group = read("/sys/fs/cgroup/memory.max").trim().parse::<u64>().ok().map(|bytes| bytes >> 20);
+    let group = read("/sys/fs/cgroup/memory.max")
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|bytes| bytes >> 20);
     match (memory, group) {
         (Some(memory), Some(group)) => memory.min(group),
         (Some(one), None) | (None, Some(one)) => one,
@@ -247,8 +257,11 @@ fn default_data_dir() -> PathBuf {
 /// A folder of the user's by its variable, or below the home folder; the current one where there is no home.
 fn home_folder(variable: &str, below: &str) -> PathBuf {
     // As the XDG specification says, a relative path is no folder.
-    let said = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    said.or_else(|| env::home_dir().map(|home| home.join(below))).unwrap_or_default()
+    let said = env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    said.or_else(|| env::home_dir().map(|home| home.join(below)))
+        .unwrap_or_default()
 }
 
 /// The names of all settings, such as `server.listen`, with their defaults as JSON.

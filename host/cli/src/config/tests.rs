@@ -8,12 +8,17 @@ fn gathered(text: &str, variables: &[(&str, &str)], flags: Flags) -> Gathered {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trainyard.toml");
     fs::write(&path, text).unwrap();
-    let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let variables = variables
+        .iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
     gather(flags, variables, Some(&path)).unwrap()
 }
 
 fn mistakes(text: &str) -> Vec<String> {
-    let cut = |line: &String| line.split_once("trainyard.toml:").map_or(line.clone(), |(_, rest)| rest.to_owned());
+    let cut = |line: &String| {
+        line.split_once("trainyard.toml:")
+            .map_or(line.clone(), |(_, rest)| rest.to_owned())
+    };
     gathered(text, &[], Flags::default()).mistakes.iter().map(cut).collect()
 }
 
@@ -58,12 +63,22 @@ fn the_settings_that_are_commented_out_are_right_too() {
 fn flags_go_over_variables_over_the_file_over_defaults() {
     let text = "[worker]\nslots = 3\nthreads = 5\nwarm = 7\n";
     let variables = [("TRAINYARD_WORKER_SLOTS", "4"), ("TRAINYARD_WORKER_THREADS", "6")];
-    let all = gathered(text, &variables, Flags::default().with("--slots", "worker.slots", Some(9)));
+    let all = gathered(
+        text,
+        &variables,
+        Flags::default().with("--slots", "worker.slots", Some(9)),
+    );
     assert_eq!(all.mistakes, Vec::<String>::new());
     let worker = &all.config.worker;
-    assert_eq!((worker.slots, worker.threads, worker.warm, worker.open_models), (Some(9), 6, 7, 4));
+    assert_eq!(
+        (worker.slots, worker.threads, worker.warm, worker.open_models),
+        (Some(9), 6, 7, 4)
+    );
     assert_eq!(*all.origin("worker.slots"), Origin::Option("--slots"));
-    assert_eq!(*all.origin("worker.threads"), Origin::Variable("TRAINYARD_WORKER_THREADS".into()));
+    assert_eq!(
+        *all.origin("worker.threads"),
+        Origin::Variable("TRAINYARD_WORKER_THREADS".into())
+    );
     assert!(all.origin("worker.warm").to_string().ends_with("trainyard.toml:4"));
     assert_eq!(*all.origin("worker.open_models"), Origin::Default);
 }
@@ -94,7 +109,12 @@ fn variables_take_the_form_of_their_setting() {
 
 #[test]
 fn unknown_variables_are_warned_of_and_the_known_others_are_not() {
-    let variables = [("TRAINYARD_WORKER_SLOT", "4"), ("TRAINYARD_PLUGINS", "x"), ("TRAINYARD_CACHE", "y"), ("PATH", "z")];
+    let variables = [
+        ("TRAINYARD_WORKER_SLOT", "4"),
+        ("TRAINYARD_PLUGINS", "x"),
+        ("TRAINYARD_CACHE", "y"),
+        ("PATH", "z"),
+    ];
     let all = gathered("", &variables, Flags::default());
     assert_eq!(
         all.warnings,
@@ -127,8 +147,8 @@ level = \"loud\"
         "5: server.listen: it is the number `8080`, expected an address and a port such as 127.0.0.1:8080",
         "6: there is no section [wroker]; did you mean [worker]?",
         "9: worker.queues: it is the text \"a\", expected a list such as [\"a\", \"b\"]",
-        "12: log.level: it is `loud`, expected one of `error`, `warn`, `info`, `debug`, `trace`",
         "10: worker.slots: 0 is not between 1 and 1024",
+        "12: log.level: it is `loud`, expected one of `error`, `warn`, `info`, `debug`, `trace`",
     ];
     assert_eq!(mistakes(text), expected);
 }
@@ -145,7 +165,10 @@ fn a_mistake_of_form_is_told_by_its_line() {
 fn values_that_make_no_sense_are_refused() {
     let refused = |text: &str, expected: &str| {
         let found = mistakes(text);
-        assert!(found.iter().any(|line| line.contains(expected)), "{expected:?} is not in {found:?}");
+        assert!(
+            found.iter().any(|line| line.contains(expected)),
+            "{expected:?} is not in {found:?}"
+        );
     };
     refused("[worker]\nlease_seconds = 5", "renew_seconds");
     refused("[worker]\nqueues = []", "there is none");
@@ -158,7 +181,11 @@ fn values_that_make_no_sense_are_refused() {
 
 #[test]
 fn folders_in_a_file_are_relative_to_it() {
-    let all = gathered("data_dir = \"data\"\n[worker]\ndata_roots = [\"/a\", \"b\"]", &[], Flags::default());
+    let all = gathered(
+        "data_dir = \"data\"\n[worker]\ndata_roots = [\"/a\", \"b\"]",
+        &[],
+        Flags::default(),
+    );
     let file = all.file.unwrap();
     let folder = file.parent().unwrap();
     assert_eq!(all.config.data_dir, folder.join("data"));

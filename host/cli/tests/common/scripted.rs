@@ -31,11 +31,16 @@ impl Request {
 
     pub fn query(&self, name: &str) -> Option<&str> {
         let (_, query) = self.target.split_once('?')?;
-        query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -63,7 +68,9 @@ impl Answer {
     pub fn json(status: u16, body: &Value) -> Self {
         let body = body.to_string();
         let length = body.len();
-        Self::raw(&format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"))
+        Self::raw(&format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        ))
     }
 
     pub fn data(data: &Value) -> Self {
@@ -71,7 +78,10 @@ impl Answer {
     }
 
     pub fn error(status: u16, error: &str, message: &str, details: Option<Value>) -> Self {
-        Self::json(status, &json!({"code": status, "error": error, "message": message, "details": details}))
+        Self::json(
+            status,
+            &json!({"code": status, "error": error, "message": message, "details": details}),
+        )
     }
 
     /// Keeps the connection open for a while.
@@ -115,7 +125,11 @@ impl Server {
     pub fn wait_for(&self, wanted: impl Fn(&Request) -> bool) {
         let start = Instant::now();
         while !self.requests().iter().any(&wanted) {
-            assert!(start.elapsed() < Duration::from_secs(30), "it was not asked: {:?}", self.requests());
+            assert!(
+                start.elapsed() < Duration::from_secs(30),
+                "it was not asked: {:?}",
+                self.requests()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -160,10 +174,13 @@ fn read(reader: &mut impl BufRead, writer: &mut impl Write) -> Option<Request> {
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let by_name: HashMap<_, _> = headers.iter().cloned().collect();
-    if by_name.get("expect").is_some() {
+    if by_name.contains_key("expect") {
         writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
     }
-    let length = by_name.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let length = by_name
+        .get("content-length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     Some(Request {

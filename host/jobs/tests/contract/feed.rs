@@ -17,6 +17,7 @@ fn log(message: &str) -> Event {
 
 fn progress(current: u64) -> Event {
     Event::Progress {
+        timestamp: chrono::Utc::now(),
         progress: 1.0,
         current,
         total: 9999,

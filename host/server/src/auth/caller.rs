@@ -18,12 +18,20 @@ pub struct Caller {
 impl Caller {
     /// Someone on this machine, while there are no tokens. May do everything.
     pub fn local() -> Self {
-        Caller { who: "local".into(), token: None, scopes: vec![Scope::Admin] }
+        Caller {
+            who: "local".into(),
+            token: None,
+            scopes: vec![Scope::Admin],
+        }
     }
 
     /// Whoever has a token.
     pub fn of(token: &Token) -> Self {
-        Caller { who: token.name.clone(), token: Some(token.id), scopes: token.scopes.clone() }
+        Caller {
+            who: token.name.clone(),
+            token: Some(token.id),
+            scopes: token.scopes.clone(),
+        }
     }
 
     /// Whether this is allowed. `admin` is everything, and every scope allows to look.
@@ -46,7 +54,11 @@ impl Caller {
         Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "missing-scope",
-            format!("the token {} lacks the scope `{}`", trainyard_parameters::quoted(&self.who), scope.as_str()),
+            format!(
+                "the token {} lacks the scope `{}`",
+                trainyard_parameters::quoted(&self.who),
+                scope.as_str()
+            ),
         )
         .remedy("use a token that has it")
         .details(serde_json::json!({"scope": scope.as_str()})))

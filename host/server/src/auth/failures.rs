@@ -16,7 +16,10 @@ pub struct Failures {
 
 impl Failures {
     pub fn new(allowed: u32) -> Self {
-        Failures { allowed, counts: Mutex::new(HashMap::new()) }
+        Failures {
+            allowed,
+            counts: Mutex::new(HashMap::new()),
+        }
     }
 
     /// Counts a failure; the time to wait when there were too many.

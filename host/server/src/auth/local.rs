@@ -29,15 +29,22 @@ pub fn check(peer: IpAddr, headers: &HeaderMap) -> Result<(), ApiError> {
         )
         .remedy("make one on the server's machine with `trainyard token create`"));
     }
-    let host = only(headers, &header::HOST).filter(|host| is_local(host)).ok_or_else(|| {
-        let given = headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
-        ApiError::new(
-            StatusCode::FORBIDDEN,
-            "foreign-host",
-            format!("the Host header is {}, not this machine", quoted(&given.unwrap_or_default())),
-        )
-        .remedy("use localhost or 127.0.0.1, or make a token with `trainyard token create`")
-    })?;
+    let host = only(headers, &header::HOST)
+        .filter(|host| is_local(host))
+        .ok_or_else(|| {
+            let given = headers
+                .get(header::HOST)
+                .map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+            ApiError::new(
+                StatusCode::FORBIDDEN,
+                "foreign-host",
+                format!(
+                    "the Host header is {}, not this machine",
+                    quoted(&given.unwrap_or_default())
+                ),
+            )
+            .remedy("use localhost or 127.0.0.1, or make a token with `trainyard token create`")
+        })?;
     if !headers.contains_key(header::ORIGIN) {
         return Ok(());
     }
@@ -46,8 +53,12 @@ pub fn check(peer: IpAddr, headers: &HeaderMap) -> Result<(), ApiError> {
     if own.is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && rest.eq_ignore_ascii_case(host)) {
         return Ok(());
     }
-    Err(ApiError::new(StatusCode::FORBIDDEN, "foreign-origin", "the request comes from a page of another site")
-        .remedy("make a token with `trainyard token create` and send it"))
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "foreign-origin",
+        "the request comes from a page of another site",
+    )
+    .remedy("make a token with `trainyard token create` and send it"))
 }
 
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -79,10 +90,24 @@ mod tests {
 
     #[test]
     fn this_machine_has_three_names() {
-        for host in ["localhost", "localhost:8000", "LOCALHOST:1", "127.0.0.1:8000", "[::1]:8000", "[::1]"] {
+        for host in [
+            "localhost",
+            "localhost:8000",
+            "LOCALHOST:1",
+            "127.0.0.1:8000",
+            "[::1]:8000",
+            "[::1]",
+        ] {
             assert_eq!(asked(host, None), Ok(()), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "localhost:", "a:localhost"] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+            "localhost:",
+            "a:localhost",
+        ] {
             assert_eq!(asked(host, None), Err("foreign-host".into()), "{host}");
         }
     }
@@ -90,8 +115,18 @@ mod tests {
     #[test]
     fn pages_of_other_origins_are_refused() {
         assert_eq!(asked("localhost:8000", Some("http://localhost:8000")), Ok(()));
-        for origin in ["null", "http://evil.example", "http://localhost:3000", "http://localhost:8000.evil.example", "x"] {
-            assert_eq!(asked("localhost:8000", Some(origin)), Err("foreign-origin".into()), "{origin}");
+        for origin in [
+            "null",
+            "http://evil.example",
+            "http://localhost:3000",
+            "http://localhost:8000.evil.example",
+            "x",
+        ] {
+            assert_eq!(
+                asked("localhost:8000", Some(origin)),
+                Err("foreign-origin".into()),
+                "{origin}"
+            );
         }
     }
 

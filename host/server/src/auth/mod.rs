@@ -50,7 +50,13 @@ impl Auth {
     }
 
     /// Who sends a request, or why it is refused.
-    pub async fn admit(&self, peer: IpAddr, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    pub async fn admit(
+        &self,
+        peer: IpAddr,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Caller, ApiError> {
         let tokens = self.usable().await?;
         if tokens.is_empty() {
             local::check(peer, headers)?;

@@ -26,7 +26,10 @@ impl Tickets {
         if tickets.len() >= MOST {
             tickets.retain(|_, (since, _)| now - *since < LIFETIME);
             if tickets.len() >= MOST
-                && let Some(oldest) = tickets.iter().min_by_key(|(_, (since, _))| *since).map(|(hash, _)| *hash)
+                && let Some(oldest) = tickets
+                    .iter()
+                    .min_by_key(|(_, (since, _))| *since)
+                    .map(|(hash, _)| *hash)
             {
                 tickets.remove(&oldest);
             }

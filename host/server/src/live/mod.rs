@@ -69,7 +69,9 @@ pub async fn stream(
         })?),
     };
     let follow = query.follow.unwrap_or(false);
-    let wants_socket = headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let wants_socket = headers
+        .get(header::UPGRADE)
+        .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let live = Live::open(app, caller, path.id, last.or(query.after), follow).await?;
     if !wants_socket {
         return Ok(sse::response(live));
@@ -139,7 +141,11 @@ impl Live {
         let subscription = app.services.feed.subscribe(id, after).await;
         app.metrics.streams.inc();
         let look = app.options.look;
-        let look_every = if model.status.is_active() || follow { look } else { look.min(RECALL) };
+        let look_every = if model.status.is_active() || follow {
+            look
+        } else {
+            look.min(RECALL)
+        };
         let now = Instant::now();
         Ok(Live {
             closing: app.closing.clone(),
@@ -252,7 +258,10 @@ impl Live {
         }
         let Some(run) = self.run.clone() else {
             self.over = !self.follow;
-            return (!self.follow).then_some(Message::FromRow { run: None, event: RowEvent::NoRun });
+            return (!self.follow).then_some(Message::FromRow {
+                run: None,
+                event: RowEvent::NoRun,
+            });
         };
         let row = match self.app.services.store.run(&run).await {
             Ok(row) => row,
@@ -269,16 +278,26 @@ impl Live {
             if row.state.is_final() {
                 self.look_every = self.look_every.min(Duration::from_millis(1));
             }
-            Event::Status { status: row.state, progress: row.progress, attempt: row.attempt }
+            Event::Status {
+                status: row.state,
+                progress: row.progress,
+                attempt: row.attempt,
+            }
         } else if row.state.is_final() && !self.ended {
             self.ended = true;
             self.over = !self.follow;
             self.look_every = self.app.options.look;
-            Event::End { status: row.state, error: row.error_log }
+            Event::End {
+                status: row.state,
+                error: row.error_log,
+            }
         } else {
             return None;
         };
-        Some(Message::FromRow { run: Some(run), event: RowEvent::Happened(event) })
+        Some(Message::FromRow {
+            run: Some(run),
+            event: RowEvent::Happened(event),
+        })
     }
 }
 

@@ -11,10 +11,13 @@ use tokio::time::Instant;
 const LARGEST: usize = 64 << 10;
 
 pub fn response(upgrade: WebSocketUpgrade, live: Live, peer: Peer) -> Response {
-    upgrade.max_message_size(LARGEST).max_frame_size(LARGEST).on_upgrade(async move |socket| {
-        serve(socket, live).await;
-        drop(peer.place);
-    })
+    upgrade
+        .max_message_size(LARGEST)
+        .max_frame_size(LARGEST)
+        .on_upgrade(async move |socket| {
+            serve(socket, live).await;
+            drop(peer.place);
+        })
 }
 
 async fn serve(mut socket: WebSocket, mut live: Live) {

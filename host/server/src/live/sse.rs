@@ -22,7 +22,10 @@ pub fn response(live: Live) -> Response {
     let mut response = Response::new(Body::from_stream(beginning.chain(messages).map(Ok::<_, Infallible>)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store, no-transform"),
+    );
     // Proxies that buffer would keep what is meant to be live.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response

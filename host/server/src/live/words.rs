@@ -19,14 +19,24 @@ pub fn parts(message: &Message) -> Option<Parts> {
         Message::Entry(entry) => Parts {
             id: Some(entry.number),
             name: entry.event.name(),
-            data: text(&Data { run: &entry.run_id, event: &entry.event }),
+            data: text(&Data {
+                run: &entry.run_id,
+                event: &entry.event,
+            }),
         },
-        Message::Gap { after, next } => {
-            Parts { id: None, name: Some("gap"), data: text(&json!({"after": after, "next": next})) }
-        }
-        Message::FromRow { run: Some(run), event: RowEvent::Happened(event) } => {
-            Parts { id: None, name: event.name(), data: text(&Data { run, event }) }
-        }
+        Message::Gap { after, next } => Parts {
+            id: None,
+            name: Some("gap"),
+            data: text(&json!({"after": after, "next": next})),
+        },
+        Message::FromRow {
+            run: Some(run),
+            event: RowEvent::Happened(event),
+        } => Parts {
+            id: None,
+            name: event.name(),
+            data: text(&Data { run, event }),
+        },
         Message::FromRow { .. } => Parts {
             id: None,
             name: Some("end"),
@@ -53,17 +63,33 @@ impl Serialize for Data<'_> {
             map.serialize_entry("run_id", self.run)?;
         }
         match self.event {
-            Event::Log { timestamp, level, message } => {
+            Event::Log {
+                timestamp,
+                level,
+                message,
+            } => {
                 map.serialize_entry("timestamp", timestamp)?;
                 map.serialize_entry("level", level)?;
                 map.serialize_entry("message", message)?;
             }
-            Event::Status { status, progress, attempt } => {
+            Event::Status {
+                status,
+                progress,
+                attempt,
+            } => {
                 map.serialize_entry("status", status)?;
                 map.serialize_entry("progress", progress)?;
                 map.serialize_entry("attempt", attempt)?;
             }
-            Event::Progress { progress, current, total, metrics, seconds_left } => {
+            Event::Progress {
+                timestamp,
+                progress,
+                current,
+                total,
+                metrics,
+                seconds_left,
+            } => {
+                map.serialize_entry("timestamp", timestamp)?;
                 map.serialize_entry("progress", progress)?;
                 map.serialize_entry("current", current)?;
                 map.serialize_entry("total", total)?;
@@ -92,7 +118,11 @@ mod tests {
     use trainyard_jobs::{Entry, LogLevel, ResourceUsage, RunState};
 
     fn said(event: Event) -> (Option<&'static str>, Value) {
-        let entry = Entry { number: 7, run_id: "r".into(), event };
+        let entry = Entry {
+            number: 7,
+            run_id: "r".into(),
+            event,
+        };
         let parts = parts(&Message::Entry(Arc::new(entry))).unwrap();
         assert_eq!(parts.id, Some(7));
         (parts.name, serde_json::from_str(&parts.data).unwrap())
@@ -101,7 +131,11 @@ mod tests {
     #[test]
     fn a_log_line_is_as_in_the_original() {
         let timestamp = "2025-12-11T08:00:00Z".parse().unwrap();
-        let line = Event::Log { timestamp, level: LogLevel::Info, message: "Epoch 1/100,\nLoss: 0.523".into() };
+        let line = Event::Log {
+            timestamp,
+            level: LogLevel::Info,
+            message: "Epoch 1/100,\nLoss: 0.523".into(),
+        };
         let expected =
             json!({"timestamp": "2025-12-11T08:00:00Z", "level": "INFO", "message": "Epoch 1/100,\nLoss: 0.523"});
         assert_eq!(said(line), (None, expected));
@@ -109,11 +143,21 @@ mod tests {
 
     #[test]
     fn other_events_name_their_run() {
-        let usage = ResourceUsage { cpu_percent: 1.0, ..Default::default() };
+        let usage = ResourceUsage {
+            cpu_percent: 1.0,
+            ..Default::default()
+        };
         for event in [
-            Event::Status { status: RunState::Training, progress: 5.0, attempt: 1 },
+            Event::Status {
+                status: RunState::Training,
+                progress: 5.0,
+                attempt: 1,
+            },
             Event::Usage(usage),
-            Event::End { status: RunState::Error, error: Some("x".into()) },
+            Event::End {
+                status: RunState::Error,
+                error: Some("x".into()),
+            },
         ] {
             let name = event.name();
             let (said_name, data) = said(event.clone());

@@ -9,7 +9,14 @@ use trainyard_jobs::Scope;
 
 async fn as_(server: &Server, token: &str, method: &str, path: &str) -> client::Answer {
     let body = if method == "POST" { b"{}".as_slice() } else { b"" };
-    server.send(method, path, &[("authorization", token), ("content-type", "application/json")], body).await
+    server
+        .send(
+            method,
+            path,
+            &[("authorization", token), ("content-type", "application/json")],
+            body,
+        )
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,29 +24,60 @@ async fn without_tokens_only_this_machine_itself_is_served() {
     let server = Server::start().await;
     let port = server.at.port();
     for host in ["localhost", "127.0.0.1", "[::1]", &format!("localhost:{port}")] {
-        assert_eq!(server.send("GET", "/models", &[("host", host)], b"").await.status, 200, "{host}");
+        assert_eq!(
+            server.send("GET", "/models", &[("host", host)], b"").await.status,
+            200,
+            "{host}"
+        );
     }
     // A name of another site that leads here: DNS rebinding.
     let answer = server.send("GET", "/models", &[("host", "evil.example")], b"").await;
-    assert!(answer.refused(403, "foreign-host")["remedy"].as_str().unwrap().contains("token create"));
+    assert!(
+        answer.refused(403, "foreign-host")["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("token create")
+    );
     // A page of another site.
     let own = format!("http://localhost:{port}");
     let host = format!("localhost:{port}");
-    for (origin, status) in [(own.as_str(), 200), ("http://evil.example", 403), ("null", 403), ("http://localhost:1", 403)] {
+    for (origin, status) in [
+        (own.as_str(), 200),
+        ("http://evil.example", 403),
+        ("null", 403),
+        ("http://localhost:1", 403),
+    ] {
         let headers = [("host", host.as_str()), ("origin", origin)];
-        assert_eq!(server.send("GET", "/models", &headers, b"").await.status, status, "{origin}");
+        assert_eq!(
+            server.send("GET", "/models", &headers, b"").await.status,
+            status,
+            "{origin}"
+        );
     }
-    let upgrade = [("origin", "http://evil.example"), ("connection", "upgrade"), ("upgrade", "websocket")];
-    server.send("GET", "/models/1/logs/stream", &upgrade, b"").await.refused(403, "foreign-origin");
+    let upgrade = [
+        ("origin", "http://evil.example"),
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+    ];
+    server
+        .send("GET", "/models/1/logs/stream", &upgrade, b"")
+        .await
+        .refused(403, "foreign-origin");
     // No answer invites pages of other sites.
     let answer = server.get("/models").await;
-    assert!(answer.headers.keys().all(|name| !name.starts_with("access-control")), "{:?}", answer.headers);
+    assert!(
+        answer.headers.keys().all(|name| !name.starts_with("access-control")),
+        "{:?}",
+        answer.headers
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_the_first_token_on_everything_but_the_public_needs_one() {
     let server = Server::start().await;
-    let made = server.post("/tokens", json!({"name": "boss", "scopes": ["admin", "admin"]})).await;
+    let made = server
+        .post("/tokens", json!({"name": "boss", "scopes": ["admin", "admin"]}))
+        .await;
     assert_eq!(made.status, 201);
     let made = made.data();
     assert_eq!(made["token"]["scopes"], json!(["admin"]));
@@ -47,14 +85,26 @@ async fn from_the_first_token_on_everything_but_the_public_needs_one() {
     let answer = server.get("/models").await;
     answer.refused(401, "unauthorized");
     assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"trainyard\"");
-    for path in ["//healthz", "//readyz", "//openapi.json", "//docs", "//docs/docs.js", "//docs/docs.css", "//"] {
+    for path in [
+        "//healthz",
+        "//readyz",
+        "//openapi.json",
+        "//docs",
+        "//docs/docs.js",
+        "//docs/docs.css",
+        "//",
+    ] {
         assert!(server.get(path).await.status < 400, "{path}");
     }
     server.get("//metrics").await.refused(401, "unauthorized");
     server.get("//nowhere").await.refused(401, "unauthorized");
     assert_eq!(as_(&server, &boss, "GET", "/models").await.status, 200);
     // With a token, neither name nor origin matter: no page can have it.
-    let headers = [("authorization", boss.as_str()), ("host", "train.example"), ("origin", "https://a.example")];
+    let headers = [
+        ("authorization", boss.as_str()),
+        ("host", "train.example"),
+        ("origin", "https://a.example"),
+    ];
     assert_eq!(server.send("GET", "/models", &headers, b"").await.status, 200);
 
     let list = as_(&server, &boss, "GET", "/tokens").await.data();
@@ -62,7 +112,10 @@ async fn from_the_first_token_on_everything_but_the_public_needs_one() {
     let secret = made["secret"].as_str().unwrap();
     assert!(!list.to_string().contains(secret) && !list.to_string().contains("hash"));
     let audit = as_(&server, &boss, "GET", "/audit?limit=1").await.data();
-    assert_eq!((&audit["items"][0]["action"], &audit["items"][0]["who"]), (&json!("create-token"), &json!("local")));
+    assert_eq!(
+        (&audit["items"][0]["action"], &audit["items"][0]["who"]),
+        (&json!("create-token"), &json!("local"))
+    );
     assert!(!audit.to_string().contains(secret));
 }
 
@@ -87,10 +140,17 @@ async fn each_scope_opens_its_own_doors() {
     for (method, path, allowed) in doors {
         for token in [&read, &submit, &upload, &admin] {
             let answer = as_(&server, token, method, path).await;
-            assert_eq!(answer.status != 403, allowed.contains(&token.as_str()), "{method} {path}: {}", answer.text());
+            assert_eq!(
+                answer.status != 403,
+                allowed.contains(&token.as_str()),
+                "{method} {path}: {}",
+                answer.text()
+            );
         }
     }
-    let refused = as_(&server, &read, "POST", "/models/1/train").await.refused(403, "missing-scope");
+    let refused = as_(&server, &read, "POST", "/models/1/train")
+        .await
+        .refused(403, "missing-scope");
     assert_eq!(refused["details"]["scope"], "submit");
     assert!(refused["message"].as_str().unwrap().contains("`submit`"));
 }
@@ -99,16 +159,28 @@ async fn each_scope_opens_its_own_doors() {
 async fn tokens_end_when_they_expire_or_are_revoked() {
     let server = Server::start().await;
     let admin = server.token("admin", &[Scope::Admin], None).await;
-    let short = server.token("short", &[Scope::Read], Some(Utc::now() + TimeDelta::milliseconds(2500))).await;
+    let short = server
+        .token(
+            "short",
+            &[Scope::Read],
+            Some(Utc::now() + TimeDelta::milliseconds(2500)),
+        )
+        .await;
     let other = server.token("other", &[Scope::Read], None).await;
     assert_eq!(as_(&server, &short, "GET", "/models").await.status, 200);
     tokio::time::sleep(Duration::from_millis(2000)).await;
-    as_(&server, &short, "GET", "/models").await.refused(401, "unauthorized");
+    as_(&server, &short, "GET", "/models")
+        .await
+        .refused(401, "unauthorized");
     assert_eq!(as_(&server, &other, "GET", "/models").await.status, 200);
     let revoked = as_(&server, &admin, "DELETE", "/tokens/3").await.data();
     assert!(revoked["revoked_at"].is_string());
-    as_(&server, &other, "GET", "/models").await.refused(401, "unauthorized");
-    as_(&server, &admin, "DELETE", "/tokens/99").await.refused(404, "not-found");
+    as_(&server, &other, "GET", "/models")
+        .await
+        .refused(401, "unauthorized");
+    as_(&server, &admin, "DELETE", "/tokens/99")
+        .await
+        .refused(404, "not-found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +194,9 @@ async fn a_revocation_ends_open_streams() {
     assert!(events.next().await.is_some());
     // By another process, such as the command line.
     server.services.store.revoke_token(1).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(10), events.rest()).await.expect("the stream ends");
+    tokio::time::timeout(Duration::from_secs(10), events.rest())
+        .await
+        .expect("the stream ends");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,7 +215,10 @@ async fn wrong_tokens_are_counted_and_good_ones_let_in_all_the_same() {
     let both = [("authorization", token.as_str()), ("authorization", "Bearer ty_x")];
     assert_eq!(server.send("GET", "/models", &both, b"").await.status, 429);
     let text = as_(&server, &token, "GET", "//metrics").await.text();
-    assert!(text.contains("trainyard_auth_failures_total{kind=\"unauthorized\"} 3"), "{text}");
+    assert!(
+        text.contains("trainyard_auth_failures_total{kind=\"unauthorized\"} 3"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,15 +232,27 @@ async fn a_ticket_opens_one_get() {
     };
     let one = ticket().await;
     assert_eq!(server.get(&format!("/models?limit=3&ticket={one}")).await.status, 200);
-    server.get(&format!("/models?ticket={one}")).await.refused(401, "unauthorized");
+    server
+        .get(&format!("/models?ticket={one}"))
+        .await
+        .refused(401, "unauthorized");
     let two = ticket().await;
-    server.send("POST", &format!("/tickets?ticket={two}"), &[], b"").await.refused(401, "unauthorized");
+    server
+        .send("POST", &format!("/tickets?ticket={two}"), &[], b"")
+        .await
+        .refused(401, "unauthorized");
     // A ticket is good for what its token is, as long as that is.
-    server.get(&format!("/audit?ticket={two}")).await.refused(403, "missing-scope");
+    server
+        .get(&format!("/audit?ticket={two}"))
+        .await
+        .refused(403, "missing-scope");
     let three = ticket().await;
     server.services.store.revoke_token(1).await.unwrap();
     let admin = server.token("admin", &[Scope::Admin], None).await;
-    server.get(&format!("/models?ticket={three}")).await.refused(401, "unauthorized");
+    server
+        .get(&format!("/models?ticket={three}"))
+        .await
+        .refused(401, "unauthorized");
     as_(&server, &admin, "GET", "/models").await.data();
 }
 
@@ -175,11 +264,23 @@ async fn a_token_that_would_be_of_no_use_is_not_made() {
         assert!(answer["message"].as_str().unwrap().contains(says), "{answer}");
     };
     refused(json!({"name": "x", "scopes": []}), "at least one").await;
-    refused(json!({"name": "x", "scopes": ["root"]}), "scopes[0]: unknown variant `root`").await;
+    refused(
+        json!({"name": "x", "scopes": ["root"]}),
+        "scopes[0]: unknown variant `root`",
+    )
+    .await;
     refused(json!({"name": " ", "scopes": ["read"]}), "1 to 100").await;
     refused(json!({"name": "local", "scopes": ["read"]}), "local").await;
-    refused(json!({"name": "x", "scopes": ["read"], "expires_at": "2020-01-01T00:00:00Z"}), "over").await;
-    refused(json!({"name": "x", "scopes": ["read"], "expires_at": "soon"}), "expires_at").await;
+    refused(
+        json!({"name": "x", "scopes": ["read"], "expires_at": "2020-01-01T00:00:00Z"}),
+        "over",
+    )
+    .await;
+    refused(
+        json!({"name": "x", "scopes": ["read"], "expires_at": "soon"}),
+        "expires_at",
+    )
+    .await;
     // So this machine is still served without.
     assert_eq!(server.get("/models").await.status, 200);
 }

@@ -45,7 +45,10 @@ impl Answer {
         assert_eq!(json["code"], self.status, "{json}");
         let message = json["message"].as_str().unwrap_or_else(|| panic!("no message: {json}"));
         assert!(!message.is_empty() && !message.contains('\n'), "{message}");
-        json["error"].as_str().unwrap_or_else(|| panic!("no error: {json}")).to_owned()
+        json["error"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no error: {json}"))
+            .to_owned()
     }
 
     #[track_caller]
@@ -158,11 +161,19 @@ impl Events {
         let mut stream = BufReader::new(stream);
         let mut text = String::new();
         while !text.ends_with("\r\n\r\n") {
-            assert_ne!(timeout(LONG, stream.read_line(&mut text)).await.unwrap().unwrap(), 0, "{text}");
+            assert_ne!(
+                timeout(LONG, stream.read_line(&mut text)).await.unwrap().unwrap(),
+                0,
+                "{text}"
+            );
         }
         let (status, headers) = head(text.trim_end());
         assert_eq!(status, 200, "{text}");
-        Events { stream, headers, text: String::new() }
+        Events {
+            stream,
+            headers,
+            text: String::new(),
+        }
     }
 
     /// The next block of lines: an event, a comment or a setting; none at the end.
@@ -174,13 +185,19 @@ impl Events {
                 return Some(block);
             }
             let mut size = String::new();
-            timeout(LONG, self.stream.read_line(&mut size)).await.expect("an event in time").unwrap();
+            timeout(LONG, self.stream.read_line(&mut size))
+                .await
+                .expect("an event in time")
+                .unwrap();
             let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
             if size == 0 {
                 return None;
             }
             let mut chunk = vec![0; size + 2];
-            timeout(LONG, self.stream.read_exact(&mut chunk)).await.unwrap().unwrap();
+            timeout(LONG, self.stream.read_exact(&mut chunk))
+                .await
+                .unwrap()
+                .unwrap();
             self.text.push_str(std::str::from_utf8(&chunk[..size]).unwrap());
         }
     }
@@ -189,7 +206,11 @@ impl Events {
     pub async fn next(&mut self) -> Option<Sent> {
         loop {
             let block = self.block().await?;
-            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            let field = |name: &str| {
+                block
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+            };
             if let Some(data) = field("data") {
                 return Some(Sent {
                     id: field("id").map(|id| id.parse().unwrap()),

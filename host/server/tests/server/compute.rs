@@ -29,7 +29,11 @@ pub fn schema() -> Value {
 }
 
 fn refused(message: &str, details: Value) -> ComputeError {
-    ComputeError::Refused { code: "not-a-plugin".into(), message: message.into(), details }
+    ComputeError::Refused {
+        code: "not-a-plugin".into(),
+        message: message.into(),
+        details,
+    }
 }
 
 #[async_trait]
@@ -44,9 +48,17 @@ impl Compute for Pretender {
             ["busy"] => return Err(ComputeError::Busy),
             ["slow"] => return Err(ComputeError::Timeout { seconds: 60 }),
             ["broken"] => return Err(ComputeError::Failed("the runner could not be started".into())),
-            _ => return Err(refused("it is no component", json!({"reasons": ["no magic", "no exports"]}))),
+            _ => {
+                return Err(refused(
+                    "it is no component",
+                    json!({"reasons": ["no magic", "no exports"]}),
+                ));
+            }
         };
-        let digest: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = Sha256::digest(&content)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let plugin = PluginVersion {
             name: name.into(),
             version: version.into(),
@@ -59,7 +71,10 @@ impl Compute for Pretender {
             contract: Some("0.1.0".into()),
             created_at: chrono::Utc::now(),
         };
-        Ok(PluginReport { plugin, inspection: json!({}) })
+        Ok(PluginReport {
+            plugin,
+            inspection: json!({}),
+        })
     }
 
     async fn inspect_data(&self, file: PathBuf, _: DataFormat) -> Result<DataReport, ComputeError> {
@@ -77,15 +92,27 @@ impl Compute for Pretender {
             column
         };
         let columns = lines.next().unwrap_or_default().split(',').map(column).collect();
-        let head: Vec<Vec<Value>> = lines.map(|line| line.split(',').map(|cell| json!(cell)).collect()).collect();
-        Ok(DataReport { rows: head.len() as u64, columns, time: None, head, warnings: vec![] })
+        let head: Vec<Vec<Value>> = lines
+            .map(|line| line.split(',').map(|cell| json!(cell)).collect())
+            .collect();
+        Ok(DataReport {
+            rows: head.len() as u64,
+            columns,
+            time: None,
+            head,
+            warnings: vec![],
+        })
     }
 
     async fn predict(&self, _: &Run, rows: Rows, rolling: bool) -> Result<Prediction, ComputeError> {
         *self.asked.lock().unwrap() = Some((rows, rolling));
         Ok(Prediction {
             columns: vec!["row".into(), "y".into()],
-            rows: vec![vec![json!(0), json!(1.5)], vec![json!(1), json!("a \"b\", c")], vec![json!(2), Value::Null]],
+            rows: vec![
+                vec![json!(0), json!(1.5)],
+                vec![json!(1), json!("a \"b\", c")],
+                vec![json!(2), Value::Null],
+            ],
             warnings: vec!["few rows".into()],
         })
     }
@@ -94,6 +121,9 @@ impl Compute for Pretender {
         let mut metrics = Map::new();
         metrics.insert("mse".into(), json!(0.25));
         metrics.insert("given".into(), json!(dataset.is_some()));
-        Ok(Evaluation { metrics, warnings: vec![] })
+        Ok(Evaluation {
+            metrics,
+            warnings: vec![],
+        })
     }
 }

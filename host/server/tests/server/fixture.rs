@@ -13,9 +13,7 @@ use tokio::task::JoinHandle;
 use trainyard_jobs::local::{DiskArtifacts, LocalFeed};
 use trainyard_jobs::sqlite::{Database, SqliteBroker, SqliteStore};
 use trainyard_jobs::state::Change;
-use trainyard_jobs::{
-    Claim, Event, Finished, LogLevel, ModelId, NewToken, Run, Scope, SeriesPoint, Timestamp,
-};
+use trainyard_jobs::{Claim, Event, Finished, LogLevel, ModelId, NewToken, Run, Scope, SeriesPoint, Timestamp};
 use trainyard_server::{Options, Services, serve, tokens};
 
 /// Where everything of the service is.
@@ -47,7 +45,10 @@ impl Server {
             artifacts: Arc::new(DiskArtifacts::open(&folder.path().join("artifacts")).unwrap()),
             compute: Some(compute.clone()),
         };
-        let mut options = Options { staging: folder.path().join("staging"), ..Options::default() };
+        let mut options = Options {
+            staging: folder.path().join("staging"),
+            ..Options::default()
+        };
         change(&mut options, &mut services);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -56,11 +57,22 @@ impl Server {
             let _ = stopped.await;
         };
         let task = tokio::spawn(serve(listener, services.clone(), options, shutdown));
-        Server { at, services, compute, folder, stop: Some(stop), task }
+        Server {
+            at,
+            services,
+            compute,
+            folder,
+            stop: Some(stop),
+            task,
+        }
     }
 
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let path = if path.starts_with("//") { path[1..].to_owned() } else { format!("{BASE}{path}") };
+        let path = if path.starts_with("//") {
+            path[1..].to_owned()
+        } else {
+            format!("{BASE}{path}")
+        };
         client::send(self.at, method, &path, headers, body).await
     }
 
@@ -90,11 +102,19 @@ impl Server {
     }
 
     pub async fn upload_plugin(&self, text: &str) -> Answer {
-        self.send("POST", "/plugins", &[("content-type", "application/wasm")], text.as_bytes()).await
+        self.send(
+            "POST",
+            "/plugins",
+            &[("content-type", "application/wasm")],
+            text.as_bytes(),
+        )
+        .await
     }
 
     pub async fn upload_csv(&self, text: &str) -> Value {
-        self.send("POST", "/datasets?name=pump.csv", &[], text.as_bytes()).await.data()
+        self.send("POST", "/datasets?name=pump.csv", &[], text.as_bytes())
+            .await
+            .data()
     }
 
     /// A model with its plugin and a data set.
@@ -127,14 +147,30 @@ impl Server {
     pub async fn finish(&self, run: &str) -> Run {
         let run = self.begin(run).await;
         let prefix = format!("models/{}/runs/{}", run.model_id, run.id);
-        let files = [("model.safetensors", "weights".repeat(100)), ("metadata.json", "{}".into()), ("log.jsonl", log())];
+        let files = [
+            ("model.safetensors", "weights".repeat(100)),
+            ("metadata.json", "{}".into()),
+            ("log.jsonl", log()),
+        ];
         for (name, content) in files {
-            self.services.artifacts.put(&format!("{prefix}/{name}"), content.into()).await.unwrap();
+            self.services
+                .artifacts
+                .put(&format!("{prefix}/{name}"), content.into())
+                .await
+                .unwrap();
         }
         let mut metrics = serde_json::Map::new();
         metrics.insert("mse".into(), json!(0.5));
-        let finished = Finished { metrics, file_path: prefix, lineage: json!({"rows": 2}) };
-        self.services.store.change(&run.id, run.token, Change::Finish(Box::new(finished))).await.unwrap()
+        let finished = Finished {
+            metrics,
+            file_path: prefix,
+            lineage: json!({"rows": 2}),
+        };
+        self.services
+            .store
+            .change(&run.id, run.token, Change::Finish(Box::new(finished)))
+            .await
+            .unwrap()
     }
 
     pub async fn fail(&self, run: &str, error: &str) -> Run {
@@ -149,7 +185,11 @@ impl Server {
 
     /// Publishes a line of the log.
     pub async fn log(&self, model: ModelId, run: &str, message: &str) -> u64 {
-        let line = Event::Log { timestamp: chrono::Utc::now(), level: LogLevel::Info, message: message.into() };
+        let line = Event::Log {
+            timestamp: chrono::Utc::now(),
+            level: LogLevel::Info,
+            message: message.into(),
+        };
         self.publish(model, run, line).await
     }
 
@@ -160,7 +200,12 @@ impl Server {
     /// Makes a token; gives its header's value.
     pub async fn token(&self, name: &str, scopes: &[Scope], expires_at: Option<Timestamp>) -> String {
         let (secret, hash) = tokens::generate();
-        let token = NewToken { name: name.into(), hash, scopes: scopes.to_vec(), expires_at };
+        let token = NewToken {
+            name: name.into(),
+            hash,
+            scopes: scopes.to_vec(),
+            expires_at,
+        };
         self.services.store.add_token(token).await.unwrap();
         // What the server knows of tokens may be a second old.
         tokio::time::sleep(Duration::from_secs(1)).await;

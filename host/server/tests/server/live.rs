@@ -15,7 +15,9 @@ fn end(status: RunState) -> Event {
 }
 
 fn names(sent: &[Sent]) -> Vec<&str> {
-    sent.iter().map(|event| event.name.as_deref().unwrap_or("log")).collect()
+    sent.iter()
+        .map(|event| event.name.as_deref().unwrap_or("log"))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +31,10 @@ async fn a_run_is_followed_from_the_submit_to_its_end() {
     assert!(events.headers["cache-control"].contains("no-store"));
     assert_eq!(events.block().await.unwrap(), "retry: 1000");
     let pending = events.next().await.unwrap();
-    assert_eq!((pending.name.as_deref(), &pending.data["status"]), (Some("status"), &json!("PENDING")));
+    assert_eq!(
+        (pending.name.as_deref(), &pending.data["status"]),
+        (Some("status"), &json!("PENDING"))
+    );
     assert_eq!(pending.data["run_id"], run);
 
     let id = server.log(model, &run, "Epoch 1/100,\nLoss: 0.523 \u{1F682}").await;
@@ -41,14 +46,33 @@ async fn a_run_is_followed_from_the_submit_to_its_end() {
 
     let mut metrics = Map::new();
     metrics.insert("loss".into(), json!(0.5));
-    let progress = Event::Progress { progress: 40.0, current: 4, total: 10, metrics, seconds_left: Some(3.0) };
+    let progress = Event::Progress {
+        timestamp: chrono::Utc::now(),
+        progress: 40.0,
+        current: 4,
+        total: 10,
+        metrics,
+        seconds_left: Some(3.0),
+    };
     server.publish(model, &run, progress).await;
-    server.publish(model, &run, Event::Usage(ResourceUsage { memory_mb: 12.0, ..Default::default() })).await;
+    server
+        .publish(
+            model,
+            &run,
+            Event::Usage(ResourceUsage {
+                memory_mb: 12.0,
+                ..Default::default()
+            }),
+        )
+        .await;
     server.finish(&run).await;
     server.publish(model, &run, end(RunState::Trained)).await;
     let rest = events.rest().await;
     assert_eq!(names(&rest), ["progress", "usage", "end"]);
-    assert_eq!((&rest[0].data["metrics"]["loss"], &rest[1].data["memory_mb"]), (&json!(0.5), &json!(12.0)));
+    assert_eq!(
+        (&rest[0].data["metrics"]["loss"], &rest[1].data["memory_mb"]),
+        (&json!(0.5), &json!(12.0))
+    );
     assert_eq!(rest[2].data, json!({"run_id": run, "status": "TRAINED", "error": null}));
 }
 
@@ -62,7 +86,10 @@ async fn a_client_that_comes_back_misses_nothing_and_gets_nothing_twice() {
         ids.push(server.log(model, &run, &format!("line {i}")).await);
     }
     let path = format!("/models/{model}/logs/stream");
-    for (query, header) in [("".into(), ids[3].to_string()), (format!("?after={}", ids[3]), String::new())] {
+    for (query, header) in [
+        ("".into(), ids[3].to_string()),
+        (format!("?after={}", ids[3]), String::new()),
+    ] {
         let headers = [("last-event-id", header.as_str())];
         let headers = if header.is_empty() { &[][..] } else { &headers };
         let mut events = server.events(&format!("{path}{query}"), headers).await;
@@ -70,7 +97,9 @@ async fn a_client_that_comes_back_misses_nothing_and_gets_nothing_twice() {
     }
     // What a browser saw last counts more than the URL that it began with.
     let last = ids[7].to_string();
-    let mut events = server.events(&format!("{path}?after={}", ids[0]), &[("last-event-id", &last)]).await;
+    let mut events = server
+        .events(&format!("{path}?after={}", ids[0]), &[("last-event-id", &last)])
+        .await;
     assert_eq!(events.next().await.unwrap().data["message"], "line 8");
     let bad = server.send("GET", &path, &[("last-event-id", "x")], b"").await;
     bad.refused(400, "bad-last-event-id");
@@ -87,12 +116,17 @@ async fn what_was_dropped_is_told_as_a_gap() {
     for i in 0..1200 {
         server.log(model, &run, &format!("line {i}")).await;
     }
-    let mut events = server.events(&format!("/models/{model}/logs/stream?after={first}"), &[]).await;
+    let mut events = server
+        .events(&format!("/models/{model}/logs/stream?after={first}"), &[])
+        .await;
     let gap = events.next().await.unwrap();
     assert_eq!((gap.id, gap.name.as_deref()), (None, Some("gap")));
     assert_eq!(gap.data["after"], first);
     let next = events.next().await.unwrap();
-    assert_eq!((Some(&gap.data["next"]), &next.data["message"]), (next.id.map(|id| json!(id)).as_ref(), &json!("line 200")));
+    assert_eq!(
+        (Some(&gap.data["next"]), &next.data["message"]),
+        (next.id.map(|id| json!(id)).as_ref(), &json!("line 200"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +141,10 @@ async fn with_nothing_under_way_the_last_run_is_told_and_the_stream_ends() {
     let first = server.train(model).await;
     server.log(model, &first, "of the first").await;
     server.fail(&first, "no rows").await;
-    let ended = Event::End { status: RunState::Error, error: Some("no rows".into()) };
+    let ended = Event::End {
+        status: RunState::Error,
+        error: Some("no rows".into()),
+    };
     server.publish(model, &first, ended).await;
     let second = server.train(model).await;
     server.log(model, &second, "of the second").await;
@@ -143,14 +180,19 @@ async fn a_stream_ends_though_the_feed_is_silent() {
     server.services.store.change(&run, row.token, fail).await.unwrap();
     let rest = events.rest().await;
     assert_eq!(names(&rest), ["status", "end"]);
-    assert_eq!(rest[1].data, json!({"run_id": run, "status": "ERROR", "error": "killed"}));
+    assert_eq!(
+        rest[1].data,
+        json!({"run_id": run, "status": "ERROR", "error": "killed"})
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn follow_goes_on_over_runs_until_the_model_is_gone() {
     let server = Server::start_with(|options, _| options.look = Duration::from_millis(50)).await;
     let model = server.model().await;
-    let mut events = server.events(&format!("/models/{model}/logs/stream?follow=true"), &[]).await;
+    let mut events = server
+        .events(&format!("/models/{model}/logs/stream?follow=true"), &[])
+        .await;
     for round in 0..2 {
         let run = server.train(model).await;
         server.log(model, &run, &format!("round {round}")).await;
@@ -199,7 +241,9 @@ async fn a_reader_that_does_not_read_holds_up_nobody_and_is_dropped() {
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     let open = async || {
         let text = server.get("//metrics").await.text();
-        text.lines().find_map(|line| line.strip_prefix("trainyard_live_streams ")?.parse::<u32>().ok()).unwrap()
+        text.lines()
+            .find_map(|line| line.strip_prefix("trainyard_live_streams ")?.parse::<u32>().ok())
+            .unwrap()
     };
     let deadline = Instant::now() + Duration::from_secs(20);
     while open().await > 1 {

@@ -10,7 +10,10 @@ async fn it_is_alive_and_ready_and_counts() {
     let server = Server::start().await;
     assert_eq!(server.get("//healthz").await.data()["status"], "alive");
     let parts = json!({"store": "ok", "artifacts": "ok", "queue": "ok"});
-    assert_eq!(server.get("//readyz").await.data(), json!({"status": "ready", "parts": parts}));
+    assert_eq!(
+        server.get("//readyz").await.data(),
+        json!({"status": "ready", "parts": parts})
+    );
     let model = server.model().await;
     server.train(model).await;
     server.get("/nope").await.refused(404, "not-found");
@@ -42,12 +45,19 @@ async fn the_page_asks_no_other_host_for_anything() {
     for path in ["//docs", "//docs/docs.js", "//docs/docs.css"] {
         let answer = server.get(path).await;
         assert_eq!(answer.status, 200);
-        assert!(answer.header("content-security-policy").starts_with("default-src 'none'; script-src 'self'"));
+        assert!(
+            answer
+                .header("content-security-policy")
+                .starts_with("default-src 'none'; script-src 'self'")
+        );
         assert!(!answer.text().contains("://"), "{path} names another host");
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
     }
     let page = server.get("//docs").await.text();
-    assert!(!page.contains("<script>") && !page.contains("style=") && !page.contains("onclick"), "inline");
+    assert!(
+        !page.contains("<script>") && !page.contains("style=") && !page.contains("onclick"),
+        "inline"
+    );
     assert_eq!(server.get("/models").await.header("cache-control"), "no-store");
 }
 
@@ -67,7 +77,11 @@ fn operations(api: &Value) -> Vec<(String, String, Value)> {
 }
 
 fn filled(path: &str) -> String {
-    let path = path.replace("{id}", "1").replace("{run}", "r").replace("{name}", "n").replace("{version}", "1.0.0");
+    let path = path
+        .replace("{id}", "1")
+        .replace("{run}", "r")
+        .replace("{name}", "n")
+        .replace("{version}", "1.0.0");
     assert!(!path.contains('{'), "{path}");
     format!("/{path}")
 }
@@ -81,9 +95,16 @@ fn the_description_is_whole() {
     let mut ids = BTreeSet::new();
     for (path, method, operation) in &all {
         let what = format!("{method} {path}");
-        assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{what}: no summary");
+        assert!(
+            operation["summary"].as_str().is_some_and(|text| !text.is_empty()),
+            "{what}: no summary"
+        );
         assert_eq!(operation["tags"].as_array().unwrap().len(), 1, "{what}");
-        assert!(ids.insert(operation["operationId"].to_string()), "{what}: {} is there twice", operation["operationId"]);
+        assert!(
+            ids.insert(operation["operationId"].to_string()),
+            "{what}: {} is there twice",
+            operation["operationId"]
+        );
         for status in ["400", "500"] {
             assert!(operation["responses"][status].is_object(), "{what}: {status}");
         }
@@ -92,17 +113,26 @@ fn the_description_is_whole() {
         for (status, response) in operation["responses"].as_object().unwrap() {
             let error = json!({"$ref": "#/components/schemas/Error"});
             if status.as_str() >= "400" {
-                assert_eq!(response["content"]["application/json"]["schema"], error, "{what} {status}");
+                assert_eq!(
+                    response["content"]["application/json"]["schema"], error,
+                    "{what} {status}"
+                );
             }
         }
         let mut placed: Vec<&str> = Vec::new();
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
-            assert!(parameter["description"].as_str().is_some_and(|text| !text.is_empty()), "{what}: {parameter}");
+            assert!(
+                parameter["description"].as_str().is_some_and(|text| !text.is_empty()),
+                "{what}: {parameter}"
+            );
             placed.push(parameter["name"].as_str().unwrap());
         }
         let unique: BTreeSet<&str> = placed.iter().copied().collect();
         assert_eq!(unique.len(), placed.len(), "{what}: {placed:?}");
-        for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+        for part in path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        {
             assert!(placed.contains(&part), "{what}: {part}");
         }
     }
@@ -130,14 +160,23 @@ async fn every_operation_that_is_described_is_there_and_takes_no_unknown_paramet
     let api = server.get("//openapi.json").await.json();
     assert_eq!(api, description());
     for (path, method, _) in operations(&api) {
-        let answer = server.send(&method, &filled(&path), &[("content-type", "application/json")], b"{}").await;
+        let answer = server
+            .send(&method, &filled(&path), &[("content-type", "application/json")], b"{}")
+            .await;
         assert_ne!(answer.status, 405, "{method} {path}");
         if answer.status == 404 {
             let message = answer.json()["message"].as_str().unwrap().to_owned();
             assert!(!message.contains("route"), "{method} {path}: {message}");
         }
         assert!(answer.status < 500, "{method} {path}: {}", answer.text());
-        let unknown = server.send(&method, &format!("{}?zzz=1", filled(&path)), &[("content-type", "application/json")], b"{}").await;
+        let unknown = server
+            .send(
+                &method,
+                &format!("{}?zzz=1", filled(&path)),
+                &[("content-type", "application/json")],
+                b"{}",
+            )
+            .await;
         unknown.refused(400, "bad-query");
     }
 }
@@ -153,7 +192,10 @@ async fn no_operation_forgets_to_ask_who_is_there() {
         let path = filled(&path);
         server.send(&method, &path, &[], b"").await.refused(401, "unauthorized");
         // A token that allows nothing at all.
-        server.send(&method, &path, &[("authorization", &token)], b"").await.refused(403, "missing-scope");
+        server
+            .send(&method, &path, &[("authorization", &token)], b"")
+            .await
+            .refused(403, "missing-scope");
     }
 }
 
@@ -164,13 +206,23 @@ async fn answers_are_as_described() {
     let check = |template: &str, method: &str, answer: &Answer| {
         let operation = &api["paths"][template][method];
         let response = &operation["responses"][answer.status.to_string()];
-        assert!(response.is_object(), "{method} {template}: {} is not described: {}", answer.status, answer.text());
+        assert!(
+            response.is_object(),
+            "{method} {template}: {} is not described: {}",
+            answer.status,
+            answer.text()
+        );
         let schema = &response["content"]["application/json"]["schema"];
         let whole = json!({"$ref": "#/s", "s": schema, "components": api["components"]});
-        let validator = jsonschema::options().with_draft(jsonschema::Draft::Draft202012).build(&whole).unwrap();
+        let validator = jsonschema::options()
+            .with_draft(jsonschema::Draft::Draft202012)
+            .build(&whole)
+            .unwrap();
         let json = answer.json();
-        let problems: Vec<String> =
-            validator.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        let problems: Vec<String> = validator
+            .iter_errors(&json)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
         assert!(problems.is_empty(), "{method} {template}: {problems:#?}\n{json:#}");
     };
     let base = |rest: &str| format!("/api/v2/ai{rest}");
@@ -185,9 +237,18 @@ async fn answers_are_as_described() {
     let answer = server.post(&format!("/models/{model}/train"), json!({})).await;
     check(&base("/models/{id}/train"), "post", &answer);
     let run = answer.data()["task_id"].as_str().unwrap().to_owned();
-    check(&base("/models/{id}/train"), "post", &server.post(&format!("/models/{model}/train"), json!({})).await);
+    check(
+        &base("/models/{id}/train"),
+        "post",
+        &server.post(&format!("/models/{model}/train"), json!({})).await,
+    );
     get("/models/{id}/runs/{run}", &format!("/models/{model}/runs/{run}")).await;
-    let point = trainyard_jobs::SeriesPoint { step: 0, seconds: 0.0, name: "loss".into(), value: 2.0 };
+    let point = trainyard_jobs::SeriesPoint {
+        step: 0,
+        seconds: 0.0,
+        name: "loss".into(),
+        value: 2.0,
+    };
     server.series(&run, &[point]).await;
     server.finish(&run).await;
     get("/models", "/models").await;
@@ -197,28 +258,61 @@ async fn answers_are_as_described() {
     get("/models/{id}/metrics", &format!("/models/{model}/metrics")).await;
     get("/models/{id}/report", &format!("/models/{model}/report")).await;
     get("/models/{id}/logs", &format!("/models/{model}/logs")).await;
-    check(&base("/models/{id}/predict"), "post", &server.post(&format!("/models/{model}/predict"), json!([{"a": 1}])).await);
-    check(&base("/models/{id}/evaluate"), "post", &server.post(&format!("/models/{model}/evaluate"), json!({})).await);
+    check(
+        &base("/models/{id}/predict"),
+        "post",
+        &server
+            .post(&format!("/models/{model}/predict"), json!([{"a": 1}]))
+            .await,
+    );
+    check(
+        &base("/models/{id}/evaluate"),
+        "post",
+        &server.post(&format!("/models/{model}/evaluate"), json!({})).await,
+    );
     let answer = server.post(&format!("/models/{model}/stop"), json!({})).await;
     check(&base("/models/{id}/stop"), "post", &answer);
     get("/plugins", "/plugins").await;
     get("/plugins/{name}", "/plugins/dlinear").await;
     get("/plugins/{name}/versions", "/plugins/dlinear/versions").await;
     get("/plugins/{name}/schema", "/plugins/dlinear/schema").await;
-    check(&base("/plugins"), "post", &server.upload_plugin("plugin dlinear 0.1.0").await);
+    check(
+        &base("/plugins"),
+        "post",
+        &server.upload_plugin("plugin dlinear 0.1.0").await,
+    );
     check(&base("/plugins"), "post", &server.upload_plugin("garbage").await);
     get("/datasets", "/datasets").await;
-    let dataset = server.get("/datasets").await.data()["items"][0]["id"].as_str().unwrap().to_owned();
+    let dataset = server.get("/datasets").await.data()["items"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     get("/datasets/{id}", &format!("/datasets/{dataset}")).await;
     get("/datasets/{id}/preview", &format!("/datasets/{dataset}/preview")).await;
-    check(&base("/datasets/{id}"), "delete", &server.delete(&format!("/datasets/{dataset}")).await);
+    check(
+        &base("/datasets/{id}"),
+        "delete",
+        &server.delete(&format!("/datasets/{dataset}")).await,
+    );
     get("/audit", "/audit").await;
     get("/audit", "/audit?limit=0").await;
     check("/healthz", "get", &server.get("//healthz").await);
     check("/readyz", "get", &server.get("//readyz").await);
-    check(&base("/models/{id}"), "patch", &server.patch(&format!("/models/{model}"), json!({"name": "y"})).await);
-    check(&base("/models/{id}"), "delete", &server.delete(&format!("/models/{model}")).await);
+    check(
+        &base("/models/{id}"),
+        "patch",
+        &server.patch(&format!("/models/{model}"), json!({"name": "y"})).await,
+    );
+    check(
+        &base("/models/{id}"),
+        "delete",
+        &server.delete(&format!("/models/{model}")).await,
+    );
     check(&base("/tickets"), "post", &server.post("/tickets", json!({})).await);
-    check(&base("/tokens"), "post", &server.post("/tokens", json!({"name": "a", "scopes": ["read"]})).await);
+    check(
+        &base("/tokens"),
+        "post",
+        &server.post("/tokens", json!({"name": "a", "scopes": ["read"]})).await,
+    );
     check(&base("/models"), "get", &server.get("/models").await);
 }

@@ -32,7 +32,10 @@ impl Socket {
         }
         let head = String::from_utf8(head).unwrap();
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-        assert!(head.to_ascii_lowercase().contains("s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
+        assert!(
+            head.to_ascii_lowercase().contains("s3pplmbitxaq9kygzzhzrbk+xoo="),
+            "{head}"
+        );
         Socket(stream)
     }
 
@@ -69,16 +72,37 @@ async fn a_socket_gets_one_json_text_an_event_and_is_closed_after_the_end() {
     let model = server.model().await;
     let run = server.train(model).await;
     let mut socket = Socket::open(&server, &format!("/models/{model}/logs/stream")).await;
-    let Frame::Text(status) = socket.next().await else { panic!("no text") };
-    assert_eq!((&status["event"], &status["data"]["status"]), (&json!("status"), &json!("PENDING")));
+    let Frame::Text(status) = socket.next().await else {
+        panic!("no text")
+    };
+    assert_eq!(
+        (&status["event"], &status["data"]["status"]),
+        (&json!("status"), &json!("PENDING"))
+    );
     let id = server.log(model, &run, "hello").await;
-    let Frame::Text(line) = socket.next().await else { panic!("no text") };
-    assert_eq!((&line["id"], &line["event"], &line["data"]["message"]), (&json!(id), &json!("log"), &json!("hello")));
+    let Frame::Text(line) = socket.next().await else {
+        panic!("no text")
+    };
+    assert_eq!(
+        (&line["id"], &line["event"], &line["data"]["message"]),
+        (&json!(id), &json!("log"), &json!("hello"))
+    );
     // What a client says is not listened to, but for its goodbye.
     socket.send(1, b"{\"hello\":1}").await;
     server.finish(&run).await;
-    server.publish(model, &run, Event::End { status: RunState::Trained, error: None }).await;
-    let Frame::Text(end) = socket.next().await else { panic!("no text") };
+    server
+        .publish(
+            model,
+            &run,
+            Event::End {
+                status: RunState::Trained,
+                error: None,
+            },
+        )
+        .await;
+    let Frame::Text(end) = socket.next().await else {
+        panic!("no text")
+    };
     assert_eq!(end["event"], "end");
     assert_eq!(socket.next().await, Frame::Close);
 }
@@ -107,7 +131,9 @@ async fn half_an_upgrade_is_refused() {
     let server = Server::start().await;
     let model = server.model().await;
     let headers = [("upgrade", "websocket")];
-    let answer = server.send("GET", &format!("/models/{model}/logs/stream"), &headers, b"").await;
+    let answer = server
+        .send("GET", &format!("/models/{model}/logs/stream"), &headers, b"")
+        .await;
     answer.refused(400, "bad-upgrade");
 }
 

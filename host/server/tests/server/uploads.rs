@@ -13,7 +13,9 @@ fn form(field: &str, file: &str, content: &str) -> (String, Vec<u8>) {
 
 /// Nothing of any upload may be left in the staging folder.
 fn nothing_staged(server: &Server) {
-    let left: Vec<_> = std::fs::read_dir(server.folder.path().join("staging")).unwrap().collect();
+    let left: Vec<_> = std::fs::read_dir(server.folder.path().join("staging"))
+        .unwrap()
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -23,32 +25,62 @@ async fn a_plugin_is_uploaded_listed_and_deleted() {
     let first = server.upload_plugin("plugin dlinear 0.1.0").await;
     assert_eq!(first.status, 201);
     let plugin = first.data();
-    assert_eq!((&plugin["name"], &plugin["version"]), (&json!("dlinear"), &json!("0.1.0")));
+    assert_eq!(
+        (&plugin["name"], &plugin["version"]),
+        (&json!("dlinear"), &json!("0.1.0"))
+    );
     let key = format!("plugins/{}.wasm", plugin["digest"].as_str().unwrap());
-    assert_eq!(server.services.artifacts.get(&key).await.unwrap(), "plugin dlinear 0.1.0");
+    assert_eq!(
+        server.services.artifacts.get(&key).await.unwrap(),
+        "plugin dlinear 0.1.0"
+    );
 
     let again = server.upload_plugin("plugin dlinear 0.1.0").await;
     assert_eq!((again.status, again.data()), (200, plugin.clone()));
-    server.upload_plugin("plugin dlinear 0.1.0 changed").await.refused(409, "version-exists");
+    server
+        .upload_plugin("plugin dlinear 0.1.0 changed")
+        .await
+        .refused(409, "version-exists");
     assert_eq!(server.upload_plugin("plugin dlinear 0.10.0").await.status, 201);
     assert_eq!(server.upload_plugin("plugin dlinear 0.9.0").await.status, 201);
 
     let list = server.get("/plugins").await.data();
-    assert_eq!((&list["items"][0]["version"], &list["items"][1]), (&json!("0.10.0"), &Value::Null));
+    assert_eq!(
+        (&list["items"][0]["version"], &list["items"][1]),
+        (&json!("0.10.0"), &Value::Null)
+    );
     assert_eq!(server.get("/plugins/dlinear").await.data()["version"], "0.10.0");
     let versions = server.get("/plugins/dlinear/versions").await.data();
-    let versions: Vec<&str> =
-        versions["items"].as_array().unwrap().iter().map(|one| one["version"].as_str().unwrap()).collect();
+    let versions: Vec<&str> = versions["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["version"].as_str().unwrap())
+        .collect();
     assert_eq!(versions, ["0.10.0", "0.9.0", "0.1.0"]);
     assert_eq!(server.get("/plugins/dlinear/versions/0.1.0").await.data(), plugin);
-    assert_eq!(server.get("/plugins/dlinear/schema").await.data()["properties"]["epochs"]["default"], 10);
-    server.get("/plugins/dlinear/schema?version=7.0.0").await.refused(404, "not-found");
-    for path in ["/plugins/nope", "/plugins/nope/versions", "/plugins/dlinear/versions/7.0.0", "/plugins/nope/schema"] {
+    assert_eq!(
+        server.get("/plugins/dlinear/schema").await.data()["properties"]["epochs"]["default"],
+        10
+    );
+    server
+        .get("/plugins/dlinear/schema?version=7.0.0")
+        .await
+        .refused(404, "not-found");
+    for path in [
+        "/plugins/nope",
+        "/plugins/nope/versions",
+        "/plugins/dlinear/versions/7.0.0",
+        "/plugins/nope/schema",
+    ] {
         server.get(path).await.refused(404, "not-found");
     }
 
     server.delete("/plugins/dlinear/versions/0.1.0").await.data();
-    server.delete("/plugins/dlinear/versions/0.1.0").await.refused(404, "not-found");
+    server
+        .delete("/plugins/dlinear/versions/0.1.0")
+        .await
+        .refused(404, "not-found");
     assert!(server.services.artifacts.get(&key).await.is_err());
     nothing_staged(&server);
 }
@@ -57,8 +89,14 @@ async fn a_plugin_is_uploaded_listed_and_deleted() {
 async fn a_plugin_in_use_stays() {
     let server = Server::start().await;
     let model = server.model().await;
-    server.patch(&format!("/models/{model}"), json!({"plugin_version": "0.1.0"})).await.data();
-    server.delete("/plugins/dlinear/versions/0.1.0").await.refused(409, "in-use");
+    server
+        .patch(&format!("/models/{model}"), json!({"plugin_version": "0.1.0"}))
+        .await
+        .data();
+    server
+        .delete("/plugins/dlinear/versions/0.1.0")
+        .await
+        .refused(409, "in-use");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,7 +106,10 @@ async fn a_file_that_is_no_plugin_is_refused_with_every_reason() {
     assert_eq!(refused["details"]["reasons"].as_array().unwrap().len(), 2);
     server.upload_plugin("").await.refused(422, "empty-upload");
     let csv = [("content-type", "text/csv")];
-    server.send("POST", "/plugins", &csv, b"plugin x 1.0.0").await.refused(415, "unsupported-media-type");
+    server
+        .send("POST", "/plugins", &csv, b"plugin x 1.0.0")
+        .await
+        .refused(415, "unsupported-media-type");
     assert_eq!(server.get("/plugins").await.data()["items"], json!([]));
     nothing_staged(&server);
 }
@@ -89,28 +130,42 @@ async fn without_a_worker_nothing_is_looked_at() {
     let server = Server::start_with(|_, services| services.compute = None).await;
     let answer = server.upload_plugin("plugin dlinear 0.1.0").await;
     assert!(answer.refused(503, "no-worker")["remedy"].is_string());
-    server.send("POST", "/datasets?name=a.csv", &[], b"a\n1\n").await.refused(503, "no-worker");
+    server
+        .send("POST", "/datasets?name=a.csv", &[], b"a\n1\n")
+        .await
+        .refused(503, "no-worker");
     nothing_staged(&server);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_set_is_uploaded_looked_at_and_deleted() {
     let server = Server::start().await;
-    let answer = server.send("POST", "/datasets?name=pump%203.csv", &[], b"ts,a\n1,2\n2,3\n").await;
+    let answer = server
+        .send("POST", "/datasets?name=pump%203.csv", &[], b"ts,a\n1,2\n2,3\n")
+        .await;
     assert_eq!(answer.status, 201);
     let dataset = answer.data();
-    assert_eq!((&dataset["name"], &dataset["format"], &dataset["rows"]), (&json!("pump 3.csv"), &json!("csv"), &json!(2)));
+    assert_eq!(
+        (&dataset["name"], &dataset["format"], &dataset["rows"]),
+        (&json!("pump 3.csv"), &json!("csv"), &json!(2))
+    );
     let path = format!("/datasets/{}", dataset["id"].as_str().unwrap());
     assert_eq!(server.get(&path).await.data(), dataset);
     let preview = server.get(&format!("{path}/preview")).await.data();
-    assert_eq!((&preview["columns"][1]["name"], &preview["head"][0]), (&json!("a"), &json!(["1", "2"])));
+    assert_eq!(
+        (&preview["columns"][1]["name"], &preview["head"][0]),
+        (&json!("a"), &json!(["1", "2"]))
+    );
     let key = format!("datasets/{}.csv", dataset["id"].as_str().unwrap());
     assert_eq!(server.services.artifacts.get(&key).await.unwrap(), "ts,a\n1,2\n2,3\n");
     server.upload_csv("x\n1\n").await;
     let page = server.get("/datasets?limit=1").await.data();
     assert_eq!(page["items"][0]["name"], "pump.csv");
     let next = page["next"].as_str().unwrap();
-    assert_eq!(server.get(&format!("/datasets?limit=1&cursor={next}")).await.data()["items"][0], dataset);
+    assert_eq!(
+        server.get(&format!("/datasets?limit=1&cursor={next}")).await.data()["items"][0],
+        dataset
+    );
     server.delete(&path).await.data();
     server.get(&path).await.refused(404, "not-found");
     server.get(&format!("{path}/preview")).await.refused(404, "not-found");
@@ -123,37 +178,74 @@ async fn the_format_comes_from_the_name_or_else_from_the_type() {
     let server = Server::start().await;
     let send = async |path: &str, kind: &str| {
         let headers = [("content-type", kind)];
-        server.send("POST", path, if kind.is_empty() { &[] } else { &headers }, b"a\n1\n").await
+        server
+            .send("POST", path, if kind.is_empty() { &[] } else { &headers }, b"a\n1\n")
+            .await
     };
     assert_eq!(send("/datasets?name=x.tsv", "text/csv").await.data()["format"], "tsv");
-    assert_eq!(send("/datasets", "text/csv; charset=utf-8").await.data()["name"], "data.csv");
-    assert_eq!(send("/datasets?name=x", "application/vnd.apache.parquet").await.data()["format"], "parquet");
+    assert_eq!(
+        send("/datasets", "text/csv; charset=utf-8").await.data()["name"],
+        "data.csv"
+    );
+    assert_eq!(
+        send("/datasets?name=x", "application/vnd.apache.parquet").await.data()["format"],
+        "parquet"
+    );
     send("/datasets?name=x.exe", "").await.refused(422, "unknown-format");
-    send("/datasets", "application/octet-stream").await.refused(422, "unknown-format");
-    send("/datasets", "image/png").await.refused(415, "unsupported-media-type");
+    send("/datasets", "application/octet-stream")
+        .await
+        .refused(422, "unknown-format");
+    send("/datasets", "image/png")
+        .await
+        .refused(415, "unsupported-media-type");
     send("/datasets?name=", "text/csv").await.refused(422, "invalid-name");
-    send(&format!("/datasets?name={}.csv", "x".repeat(200)), "text/csv").await.refused(422, "invalid-name");
-    send("/datasets?name=a%0ab.csv", "text/csv").await.refused(422, "invalid-name");
+    send(&format!("/datasets?name={}.csv", "x".repeat(200)), "text/csv")
+        .await
+        .refused(422, "invalid-name");
+    send("/datasets?name=a%0ab.csv", "text/csv")
+        .await
+        .refused(422, "invalid-name");
     // A name is a name and no way to anywhere.
     let dataset = send("/datasets?name=..%2F..%2Fetc%2Fpasswd.csv", "").await.data();
     assert_eq!(dataset["name"], "../../etc/passwd.csv");
-    server.get(&format!("/datasets/{}", dataset["id"].as_str().unwrap())).await.data();
+    server
+        .get(&format!("/datasets/{}", dataset["id"].as_str().unwrap()))
+        .await
+        .data();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forms_are_taken_too() {
     let server = Server::start().await;
     let (kind, body) = form("file", "form.csv", "a\n1\n");
-    let dataset = server.send("POST", "/datasets", &[("content-type", &kind)], &body).await.data();
+    let dataset = server
+        .send("POST", "/datasets", &[("content-type", &kind)], &body)
+        .await
+        .data();
     assert_eq!((&dataset["name"], &dataset["size"]), (&json!("form.csv"), &json!(4)));
     let (kind, body) = form("file", "x.wasm", "plugin form 1.0.0");
-    assert_eq!(server.send("POST", "/plugins", &[("content-type", &kind)], &body).await.status, 201);
+    assert_eq!(
+        server
+            .send("POST", "/plugins", &[("content-type", &kind)], &body)
+            .await
+            .status,
+        201
+    );
     let (kind, body) = form("other", "x.csv", "a\n1\n");
-    server.send("POST", "/datasets", &[("content-type", &kind)], &body).await.refused(422, "no-file");
+    server
+        .send("POST", "/datasets", &[("content-type", &kind)], &body)
+        .await
+        .refused(422, "no-file");
     let kind = [("content-type", "multipart/form-data")];
-    server.send("POST", "/datasets", &kind, b"x").await.refused(400, "malformed-form");
+    server
+        .send("POST", "/datasets", &kind, b"x")
+        .await
+        .refused(400, "malformed-form");
     let kind = [("content-type", "multipart/form-data; boundary=XX")];
-    server.send("POST", "/datasets", &kind, b"--XX\r\nhalf").await.refused(400, "malformed-form");
+    server
+        .send("POST", "/datasets", &kind, b"--XX\r\nhalf")
+        .await
+        .refused(400, "malformed-form");
     nothing_staged(&server);
 }
 
@@ -165,10 +257,19 @@ async fn too_much_is_refused_whether_it_is_announced_or_not() {
     })
     .await;
     let large = vec![b'x'; 300_000];
-    server.send("POST", "/datasets?name=a.csv", &[], &large).await.refused(413, "too-large");
-    server.send("POST", "/plugins", &[], &large).await.refused(413, "too-large");
+    server
+        .send("POST", "/datasets?name=a.csv", &[], &large)
+        .await
+        .refused(413, "too-large");
+    server
+        .send("POST", "/plugins", &[], &large)
+        .await
+        .refused(413, "too-large");
     let (kind, body) = form("file", "form.csv", &"x".repeat(5000));
-    server.send("POST", "/datasets", &[("content-type", &kind)], &body).await.refused(413, "too-large");
+    server
+        .send("POST", "/datasets", &[("content-type", &kind)], &body)
+        .await
+        .refused(413, "too-large");
     let mut chunked = b"POST /api/v2/ai/datasets?name=a.csv HTTP/1.1\r\nhost: localhost\r\n\
         transfer-encoding: chunked\r\n\r\n"
         .to_vec();
@@ -188,16 +289,28 @@ async fn an_upload_with_a_key_is_stored_once() {
     let two = server.send("POST", "/datasets?name=a.csv", &key, b"a\n1\n").await;
     assert_eq!((one.status, two.status, one.data()), (201, 201, two.data()));
     assert_eq!(two.header("idempotency-replayed"), "true");
-    server.send("POST", "/datasets?name=a.csv", &key, b"a\n2\n").await.refused(422, "idempotency-mismatch");
-    assert_eq!(server.get("/datasets").await.data()["items"].as_array().unwrap().len(), 1);
+    server
+        .send("POST", "/datasets?name=a.csv", &key, b"a\n2\n")
+        .await
+        .refused(422, "idempotency-mismatch");
+    assert_eq!(
+        server.get("/datasets").await.data()["items"].as_array().unwrap().len(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_set_in_use_stays() {
     let server = Server::start().await;
     let model = server.model().await;
-    let dataset = server.get("/datasets").await.data()["items"][0]["id"].as_str().unwrap().to_owned();
-    server.delete(&format!("/datasets/{dataset}")).await.refused(409, "in-use");
+    let dataset = server.get("/datasets").await.data()["items"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    server
+        .delete(&format!("/datasets/{dataset}"))
+        .await
+        .refused(409, "in-use");
     server.delete(&format!("/models/{model}")).await.data();
     server.delete(&format!("/datasets/{dataset}")).await.data();
 }

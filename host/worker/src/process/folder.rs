@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 const PREFIX: &str = "worker-";
 const LOCK: &str = "lock";
@@ -17,7 +18,7 @@ const LOCK: &str = "lock";
 /// A worker's folder, as long as it is the worker's.
 pub(super) struct WorkerFolder {
     path: PathBuf,
-    _lock: File,
+    lock: Mutex<File>,
     next: AtomicU64,
 }
 
@@ -35,19 +36,25 @@ impl WorkerFolder {
                 Err(error) => return Err(error),
             }
         };
-        let lock = File::create(path.join(LOCK))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(WorkerFolder {
+            lock: Mutex::new(locked(&path)?),
             path,
-            _lock: lock,
             next: AtomicU64::new(0),
         })
     }
 
-    /// A new folder for a runner.
+    /// A new folder for a runner. The worker's own is made again if someone has cleared it away.
     pub fn runner(&self) -> io::Result<PathBuf> {
         let path = self.path.join(self.next.fetch_add(1, Relaxed).to_string());
-        DirBuilder::new().mode(0o700).create(&path)?;
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        if !made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return made.map(|()| path);
+        }
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        if !self.path.join(LOCK).exists() {
+            *lock = locked(&self.path)?;
+        }
         Ok(path)
     }
 
@@ -72,6 +79,13 @@ impl Drop for WorkerFolder {
         // What is left, the next worker clears away.
         let _ = std::fs::remove_dir_all(&self.path);
     }
+}
+
+/// The lock of a folder, held until it is dropped.
+fn locked(folder: &Path) -> io::Result<File> {
+    let lock = File::create(folder.join(LOCK))?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(lock)
 }
 
 /// Whether nobody holds a folder's lock. One that is just being made has none yet, for a moment.

@@ -279,6 +279,7 @@ pub(super) fn report(event: Event) -> Option<Report> {
             fraction,
             metrics,
         } => Report::Progress {
+            timestamp: chrono::Utc::now(),
             current,
             total,
             fraction,

@@ -1,1 +1,0 @@
-fn main(){println!("{}",trainyard_server::openapi().to_pretty_json().unwrap())}

@@ -3,6 +3,7 @@
 //! Each command does its own set-up, says what it runs, and ends in one line that says what went wrong and how to mend it.
 
 mod bench;
+mod contract;
 mod demo;
 mod paths;
 mod plugins;

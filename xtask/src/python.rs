@@ -45,7 +45,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// Makes the environment `name`, or makes it again when its requirements have changed.
-fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
+pub fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
     let folder = folder(name);
     let (python, installed) = (folder.join("bin/python"), folder.join("installed.txt"));
     let current = fs::read_to_string(&installed).is_ok_and(|text| text == requirements);

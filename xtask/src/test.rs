@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, run as run_command, succeeds};
-use crate::{paths, plugins, python, setup};
+use crate::{contract, paths, plugins, python, setup};
 
 /// With `filters` (names or options for the test runner): only the tests they choose, without the other checks.
 pub fn run(filters: &[&str]) -> Result<()> {
@@ -60,6 +60,10 @@ pub fn run(filters: &[&str]) -> Result<()> {
         }
         steps.run("tests", || run_command(prepared(test_runner()).args(filters)));
         if everything {
+            match &python {
+                Ok(_) => drop(steps.run("requests made up from the API's description", contract::run_all)),
+                Err(error) => steps.skip("requests made up from the API's description", &error.to_string()),
+            }
             steps.run("examples in documentation", || {
                 run_command(prepared(cargo()).args(["test", "--workspace", "--doc"]))
             });

@@ -1,6 +1,7 @@
 //! What the service says about itself: on standard error, for people or for programs.
 
 use crate::config::{LogConfig, LogFormat, LogLevel};
+use std::io::IsTerminal;
 use tracing_subscriber::filter::LevelFilter;
 
 /// Begins to write what is logged from here on.

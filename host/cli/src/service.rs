@@ -2,7 +2,6 @@
 
 use crate::config::Config;
 use crate::failure::{Failure, Result};
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -186,11 +185,9 @@ fn signals() -> Result<watch::Receiver<bool>> {
     Ok(shutdown)
 }
 
-fn ended(mut shutdown: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        // An error means that the sender is gone, and with it all hope of a signal.
-        let _ = shutdown.wait_for(|ended| *ended).await;
-    }
+async fn ended(mut shutdown: watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it all hope of a signal.
+    let _ = shutdown.wait_for(|ended| *ended).await;
 }
 
 impl Config {

@@ -18,7 +18,9 @@ pub enum DataError {
         reason: String,
     },
     /// The file's ending is none that is read.
-    #[error("{file}: only .csv, .tsv, .parquet, .arrow and .json files are read: convert it, or give it the right ending")]
+    #[error(
+        "{file}: only .csv, .tsv, .parquet, .arrow and .json files are read: convert it, or give it the right ending"
+    )]
     UnknownFormat {
         /// The file.
         file: String,

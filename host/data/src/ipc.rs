@@ -18,5 +18,10 @@ pub(crate) fn read(stream: impl Read, source: String, options: &ReadOptions) -> 
     };
     let reader = StreamReader::try_new(stream, None).map_err(&damaged)?;
     let schema = reader.schema();
-    of_batches(source.clone(), &schema, reader.map(|batch| batch.map_err(&damaged)), options)
+    of_batches(
+        source.clone(),
+        &schema,
+        reader.map(|batch| batch.map_err(&damaged)),
+        options,
+    )
 }

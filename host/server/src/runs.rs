@@ -195,7 +195,7 @@ impl Series {
             "name": self.name,
             "points": self.points.len(),
             "first": values().next(),
-            "last": values().last(),
+            "last": values().next_back(),
             "min": values().reduce(f64::min),
             "max": values().reduce(f64::max),
         })

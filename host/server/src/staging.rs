@@ -224,3 +224,19 @@ pub fn must_be(headers: &HeaderMap, wanted: &[&str]) -> Result<(), ApiError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_an_earlier_server_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = folder.path().join("new/staging");
+        prepare(&staging).unwrap();
+        std::fs::write(staging.join("upload-1"), "x").unwrap();
+        std::fs::write(staging.join("notes.txt"), "x").unwrap();
+        prepare(&staging).unwrap();
+        assert!(!staging.join("upload-1").exists() && staging.join("notes.txt").exists());
+    }
+}

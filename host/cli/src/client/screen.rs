@@ -23,6 +23,7 @@ pub struct Screen {
     style: Style,
     bar: ProgressBar,
     status: String,
+    attempt: f64,
     metrics: String,
     left: Option<f64>,
     memory: Option<f64>,
@@ -38,6 +39,7 @@ impl Screen {
             style,
             bar,
             status: "PENDING".into(),
+            attempt: 1.0,
             metrics: String::new(),
             left: None,
             memory: None,
@@ -74,11 +76,9 @@ impl Screen {
             "gap" => self.say("some lines got lost; the whole log comes with `trainyard logs`"),
             "status" => {
                 let status = text::value(&data["status"]);
-                if number("attempt").is_some_and(|attempt| attempt > 1.0) && status == "PREPARING" {
-                    self.say(&format!(
-                        "attempt {}: it goes on from its last checkpoint",
-                        data["attempt"]
-                    ));
+                if let Some(attempt) = number("attempt").filter(|attempt| *attempt > self.attempt) {
+                    self.attempt = attempt;
+                    self.say(&format!("attempt {attempt}: it goes on from its last checkpoint"));
                 }
                 self.status = status;
                 self.position(number("progress"));

@@ -53,7 +53,8 @@ fn follow(client: &Client, model: i64, run: &str, screen: &mut Screen) -> Result
                 }
                 reason
             }
-            Err(failure) if is_away(&failure) => failure.to_string(),
+            Err(Failure::Unreachable { reason, .. }) => format!("the server is away ({reason})"),
+            Err(failure) if is_passing(&failure) => failure.to_string(),
             Err(failure) => return Err(failure),
         };
         // Events may get lost. The row does not.

@@ -181,7 +181,7 @@ impl Layers {
                 DeValue::Table(inner) if sections.contains(&key.as_str()) => {
                     for (name, value) in inner {
                         let place = origin(name.span().start);
-                        self.from_file(place, format!("{key}.{}", name.get_ref()), value, &names);
+                        self.setting(place, format!("{key}.{}", name.get_ref()), value, &names);
                     }
                 }
                 DeValue::Table(_) if !names.iter().any(|(name, _)| *name == key) => {
@@ -199,13 +199,13 @@ impl Layers {
                 }
                 inner => {
                     let value = toml::Spanned::new(0..0, inner);
-                    self.from_file(place, key, value, &names);
+                    self.setting(place, key, value, &names);
                 }
             }
         }
     }
 
-    fn from_file(
+    fn setting(
         &mut self,
         origin: Origin,
         key: String,

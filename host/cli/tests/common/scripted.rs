@@ -69,7 +69,7 @@ impl Answer {
         let body = body.to_string();
         let length = body.len();
         Self::raw(&format!(
-            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
         ))
     }
 

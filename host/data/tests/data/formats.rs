@@ -66,8 +66,14 @@ fn every_format_gives_the_same_table_from_everywhere() {
             Frame::from_bytes(bytes, &name, format, &options).unwrap(),
         ];
         for frame in &frames {
-            assert_eq!((frame.rows(), &frame.names()[..]), (3, &["time", "x", "kind"].map(String::from)[..]));
-            assert_eq!(frame.time().unwrap().micros[2] - frame.time().unwrap().micros[0], 7_200_000_000);
+            assert_eq!(
+                (frame.rows(), &frame.names()[..]),
+                (3, &["time", "x", "kind"].map(String::from)[..])
+            );
+            assert_eq!(
+                frame.time().unwrap().micros[2] - frame.time().unwrap().micros[0],
+                7_200_000_000
+            );
             let x = frame.numbers("x").unwrap();
             assert!(x[0] == 1.5 && x[1].is_nan() && x[2] == -3.0, "{format}: {x:?}");
             let Values::Text(kind) = &frame.column("kind").unwrap().values else {
@@ -132,9 +138,14 @@ fn json_times_are_counts_or_texts_and_count_as_numbers_where_they_are_none() {
     assert_eq!(nanoseconds.time().unwrap().micros[0], 1_700_000_000_000_000);
     let plain = json_frame(r#"[{"time": 0.5}, {"time": 0.75}]"#).unwrap();
     assert_eq!(plain.numbers("time").unwrap(), [0.5, 0.75]);
-    assert!(matches!(&plain.warnings()[..], [Warning::TimeAsNumber { .. }]));
-    let error = json_frame(r#"[{"ts": "2024-01-01"}, {"x": 1}]"#).unwrap_err().to_string();
-    assert!(error.starts_with(r#"a.json: row 2: time column "ts" holds "null""#), "{error}");
+    assert!(matches!(plain.warnings(), [Warning::TimeAsNumber { .. }]));
+    let error = json_frame(r#"[{"ts": "2024-01-01"}, {"x": 1}]"#)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with(r#"a.json: row 2: time column "ts" holds "null""#),
+        "{error}"
+    );
 }
 
 #[test]
@@ -146,8 +157,14 @@ fn json_that_is_no_table_is_refused_with_its_place() {
         ("[{\"x\": 1},\n{\"x\": ]", "line 2: is not JSON"),
         ("[{\"x\": 1}] more", "is not JSON"),
         ("[]", "has no rows of data"),
-        ("[{\"x\": 1}, {\"x\": [1, 2]}]", "row 2: column \"x\" holds a list or an object"),
-        ("[{\"x\": {\"y\": {}}}]", "row 1: column \"x\" holds a list or an object"),
+        (
+            "[{\"x\": 1}, {\"x\": [1, 2]}]",
+            "row 2: column \"x\" holds a list or an object",
+        ),
+        (
+            "[{\"x\": {\"y\": {}}}]",
+            "row 1: column \"x\" holds a list or an object",
+        ),
         ("[{\"x\": 1, \"x\": 2}]", "row 1: column \"x\" is given twice"),
     ] {
         let error = json_frame(text).unwrap_err().to_string();
@@ -166,7 +183,10 @@ fn a_damaged_arrow_stream_is_refused() {
     let read = |bytes: Vec<u8>| Frame::from_bytes(bytes, "a.arrow", DataFormat::Arrow, &ReadOptions::default());
     for bytes in [b"ARROW1 but no stream".to_vec(), whole[..40].to_vec(), Vec::new()] {
         let error = read(bytes).unwrap_err().to_string();
-        assert!(error.contains("is no whole Arrow IPC stream") && !error.contains('\n'), "{error}");
+        assert!(
+            error.contains("is no whole Arrow IPC stream") && !error.contains('\n'),
+            "{error}"
+        );
     }
 }
 
@@ -246,6 +266,8 @@ fn a_forecast_is_judged_by_rows_of_another_file() {
     assert_eq!(judged.len(SplitName::Test), 3);
     let batch = judged.gather(SplitName::Test, &[0], DType::F64).unwrap();
     let fitted = &state.features[0];
-    let expected: Vec<f64> = (101..104).map(|x| (f64::from(x) - fitted.center) / fitted.scale).collect();
+    let expected: Vec<f64> = (101..104)
+        .map(|x| (f64::from(x) - fitted.center) / fitted.scale)
+        .collect();
     assert_eq!(batch.x.to_f64(), expected);
 }

@@ -108,7 +108,7 @@ pub async fn raw(to: SocketAddr, bytes: &[u8]) -> Answer {
 pub fn parse(all: &[u8]) -> Answer {
     let end = all.windows(4).position(|four| four == b"\r\n\r\n");
     let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(all)));
-    let (status, headers) = head(&String::from_utf8(all[..end].to_vec()).unwrap());
+    let (status, headers) = head(std::str::from_utf8(&all[..end]).unwrap());
     let mut body = all[end + 4..].to_vec();
     if headers.get("transfer-encoding").is_some_and(|how| how == "chunked") {
         body = unchunked(&body);

@@ -47,7 +47,10 @@ impl WorkerFolder {
     pub fn runner(&self) -> io::Result<PathBuf> {
         let path = self.path.join(self.next.fetch_add(1, Relaxed).to_string());
         let made = DirBuilder::new().mode(0o700).create(&path);
-        if !made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        if !made
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
             return made.map(|()| path);
         }
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);

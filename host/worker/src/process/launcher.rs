@@ -100,7 +100,10 @@ impl Launcher {
             }
             Ok(Ok(_)) => Err(ProcessError::Protocol("it did not begin with `ready`".into())),
             Ok(Err(error)) => Err(ProcessError::Start(error.to_string())),
-            Err(_) => Err(ProcessError::Start(format!("it was not ready after {} s", READY.as_secs()))),
+            Err(_) => Err(ProcessError::Start(format!(
+                "it was not ready after {} s",
+                READY.as_secs()
+            ))),
         }
     }
 }

@@ -29,7 +29,9 @@ pub(super) fn main(scratch: &Path) -> ExitCode {
     network(&mut report);
     processes(&mut report, parent);
     // Last: if it works, this program is gone.
-    report.must_fail("run another program in its place", || Err(Command::new("/bin/true").exec()));
+    report.must_fail("run another program in its place", || {
+        Err(Command::new("/bin/true").exec())
+    });
     match report.0 {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,

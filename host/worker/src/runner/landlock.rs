@@ -31,6 +31,8 @@ pub(super) fn restrict(scratch: &Path) -> Result<Option<String>, String> {
                 other => format!("{other:?}"),
             }
         ))),
-        RulesetStatus::NotEnforced => Err("this kernel has none; it takes Linux 5.13, with landlock switched on".into()),
+        RulesetStatus::NotEnforced => {
+            Err("this kernel has none; it takes Linux 5.13, with landlock switched on".into())
+        }
     }
 }

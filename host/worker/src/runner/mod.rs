@@ -64,11 +64,15 @@ fn run(scratch: &Path, parent: &str) -> Result<(), String> {
     say(&connection, &Report::Ready(isolation))?;
     let mut listener = Listener {
         connection,
-        state: State::Idle(desk),
+        state: State::Idle(Box::new(desk)),
         cores,
         threads: None,
     };
-    while let Some((order, files)) = listener.connection.next().map_err(|error| format!("the order: {error}"))? {
+    while let Some((order, files)) = listener
+        .connection
+        .next()
+        .map_err(|error| format!("the order: {error}"))?
+    {
         listener.obey(order, files)?;
     }
     // The worker is gone, or wants nothing more. Whatever still runs ends with the process.
@@ -77,7 +81,8 @@ fn run(scratch: &Path, parent: &str) -> Result<(), String> {
 
 fn say(connection: &Connection, report: &Report) -> Result<(), String> {
     let said = connection.say(report);
-    said.map(drop).map_err(|error| format!("the worker does not listen: {error}"))
+    said.map(drop)
+        .map_err(|error| format!("the worker does not listen: {error}"))
 }
 
 /// What the listening thread knows.
@@ -91,8 +96,8 @@ struct Listener {
 }
 
 enum State {
-    Idle(Desk),
-    Busy(JoinHandle<Desk>, Reins),
+    Idle(Box<Desk>),
+    Busy(JoinHandle<Box<Desk>>, Reins),
     /// For a moment, between the two.
     Between,
 }

@@ -13,7 +13,8 @@ use trainyard_sandbox::SandboxError;
 pub(super) struct Refusal {
     code: String,
     message: String,
-    details: Value,
+    /// Apart, to keep what every function here may give back small.
+    details: Box<Value>,
     log: Vec<String>,
 }
 
@@ -22,13 +23,16 @@ impl Refusal {
         Refusal {
             code: code.to_owned(),
             message: message.to_string(),
-            details: Value::Null,
+            details: Box::default(),
             log: Vec::new(),
         }
     }
 
     pub fn with_details(self, details: Value) -> Self {
-        Refusal { details, ..self }
+        Refusal {
+            details: Box::new(details),
+            ..self
+        }
     }
 
     pub fn message(&self) -> &str {
@@ -53,7 +57,10 @@ impl Refusal {
             .copied()
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("a panic without a message");
-        Refusal::new("host-panic", format!("a fault of the host, please report it: {}", one_line(said)))
+        Refusal::new(
+            "host-panic",
+            format!("a fault of the host, please report it: {}", one_line(said)),
+        )
     }
 }
 
@@ -62,7 +69,7 @@ impl From<Refusal> for Report {
         Report::Failed {
             code: refusal.code,
             message: refusal.message,
-            details: refusal.details,
+            details: *refusal.details,
             log: refusal.log,
         }
     }
@@ -79,7 +86,7 @@ impl From<SandboxError> for Refusal {
         Refusal {
             code: error.code().to_owned(),
             message: error.to_string(),
-            details,
+            details: Box::new(details),
             log: error.last_log().to_vec(),
         }
     }

@@ -100,7 +100,12 @@ const ALLOWED_BY_OLDER_NAMES: &[i64] = &[
 const ALLOWED_BY_OLDER_NAMES: &[i64] = &[];
 
 /// What `prctl` may be asked: to name a thread or a piece of memory.
-const PRCTL: &[i32] = &[libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA, libc::PR_GET_THP_DISABLE];
+const PRCTL: &[i32] = &[
+    libc::PR_SET_NAME,
+    libc::PR_GET_NAME,
+    libc::PR_SET_VMA,
+    libc::PR_GET_THP_DISABLE,
+];
 
 /// What may be done to a descriptor. To be sent signals about it is not among them.
 const FCNTL: &[i32] = &[

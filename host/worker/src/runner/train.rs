@@ -119,7 +119,10 @@ fn store(connection: &Connection, scratch: &Scratch, checkpoint: &Checkpoint, bi
 fn say(connection: &Connection, report: &Report) -> Result<(), Refusal> {
     match connection.say(report) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Refusal::new("too-long", "the data's summary is too long to tell; use fewer columns")),
+        Ok(false) => Err(Refusal::new(
+            "too-long",
+            "the data's summary is too long to tell; use fewer columns",
+        )),
         Err(error) => Err(Refusal::new("io", format!("the worker does not listen: {error}")).with_details(json!(null))),
     }
 }

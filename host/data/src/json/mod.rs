@@ -3,18 +3,20 @@
 //! Columns come in the order in which they first appear. A key that a row lacks is a missing value, and so are the words
 //! that a CSV file may write for one. A column is numbers if all its values are (`true` is 1), otherwise text.
 
-use std::{borrow::Cow, collections::HashMap, fmt};
+mod rows;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::{borrow::Cow, collections::HashMap};
+
+use serde::de::Deserializer;
 
 use crate::{
     Column, DataError, Frame, Place, ReadOptions, TimeColumn, Values, Warning,
-    csv::is_missing,
     error::quoted,
     frame::{Lines, sounds_like_time},
     text::TextBuilder,
     time::{EXPECTED, TimeReader},
 };
+use rows::{Cell, Rows};
 
 /// Cells that a file may have for each of its bytes: a file that names another column in each row would else take memory
 /// out of all proportion.
@@ -83,17 +85,6 @@ enum Builder {
     },
 }
 
-/// One value.
-enum Cell<'a> {
-    Missing,
-    Number(f64),
-    /// Kept apart, for times counted in nanoseconds do not fit a float.
-    Integer(i64),
-    Text(Cow<'a, str>),
-    /// A list or an object.
-    Nested,
-}
-
 impl Gatherer<'_> {
     /// The position of a column, new or known.
     fn position(&mut self, name: &str) -> usize {
@@ -152,7 +143,10 @@ impl Gatherer<'_> {
             return Err(DataError::Malformed {
                 file: self.source.clone(),
                 place: Place::Row(self.rows as u64),
-                problem: format!("there are {} columns by now, nearly all of them empty", self.columns.len()),
+                problem: format!(
+                    "there are {} columns by now, nearly all of them empty",
+                    self.columns.len()
+                ),
                 remedy: "give every row the same columns",
             });
         }
@@ -309,144 +303,5 @@ impl Growing {
             text: text.to_owned(),
             expected: EXPECTED.to_owned(),
         }
-    }
-}
-
-struct Rows<'g, 'a>(&'g mut Gatherer<'a>);
-struct Row<'g, 'a>(&'g mut Gatherer<'a>);
-struct Name<'g, 'a>(&'g mut Gatherer<'a>);
-
-impl<'de> Visitor<'de> for Rows<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of objects")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
-        while rows.next_element_seed(Row(self.0))?.is_some() {
-            if let Err(problem) = self.0.end_row() {
-                return Err(self.0.fail(problem));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Gatherer<'_> {
-    /// Ends the reading: the error behind the one that is given back is the one that counts.
-    fn fail<E: serde::de::Error>(&mut self, problem: DataError) -> E {
-        self.problem = Some(problem);
-        E::custom("the data cannot be used")
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Row<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, row: D) -> Result<(), D::Error> {
-        row.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Row<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object from column to value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut row: A) -> Result<(), A::Error> {
-        while let Some(position) = row.next_key_seed(Name(self.0))? {
-            let cell = row.next_value_seed(Value)?;
-            if let Err(problem) = self.0.add(position, cell) {
-                return Err(self.0.fail(problem));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Name<'_, '_> {
-    type Value = usize;
-
-    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<usize, D::Error> {
-        name.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name<'_, '_> {
-    type Value = usize;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a column")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<usize, E> {
-        Ok(self.0.position(name))
-    }
-}
-
-struct Value;
-
-impl<'de> DeserializeSeed<'de> for Value {
-    type Value = Cell<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<Cell<'de>, D::Error> {
-        value.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Value {
-    type Value = Cell<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number, a text, a boolean or null")
-    }
-
-    fn visit_unit<E>(self) -> Result<Cell<'de>, E> {
-        Ok(Cell::Missing)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Cell<'de>, E> {
-        Ok(Cell::Integer(i64::from(value)))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Cell<'de>, E> {
-        Ok(Cell::Integer(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Cell<'de>, E> {
-        Ok(i64::try_from(value).map_or(Cell::Number(value as f64), Cell::Integer))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Cell<'de>, E> {
-        Ok(Cell::Number(value))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Cell<'de>, E> {
-        let text = text.trim();
-        Ok(match is_missing(text) {
-            true => Cell::Missing,
-            false => Cell::Text(text.to_owned().into()),
-        })
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Cell<'de>, E> {
-        let text = text.trim();
-        Ok(match is_missing(text) {
-            true => Cell::Missing,
-            false => Cell::Text(text.into()),
-        })
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Cell<'de>, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Cell::Nested)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Cell<'de>, A::Error> {
-        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Cell::Nested)
     }
 }

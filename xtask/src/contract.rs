@@ -44,7 +44,15 @@ pub fn run_all() -> Result<()> {
         // Bad tokens are held up after a few, and so would be all the rest. A stream does not end. Its own token is revoked.
         .args(["--generation-with-security-parameters", "false"])
         .args(["--exclude-path-regex", "logs/stream|tokens/"])
-        .args(["--max-examples", "10", "--max-time", SECONDS, "--seed", "1", "--generation-deterministic"])
+        .args([
+            "--max-examples",
+            "10",
+            "--max-time",
+            SECONDS,
+            "--seed",
+            "1",
+            "--generation-deterministic",
+        ])
         .args(["--continue-on-failure", "--no-color", "--warnings", "off"])
         .current_dir(data.path()))
 }
@@ -52,7 +60,15 @@ pub fn run_all() -> Result<()> {
 /// A token that may do everything.
 fn token(program: &std::path::Path, data: &std::path::Path) -> Result<String> {
     let output = Command::new(program)
-        .args(["token", "create", "contract", "--scope", "admin", "--json", "--data-dir"])
+        .args([
+            "token",
+            "create",
+            "contract",
+            "--scope",
+            "admin",
+            "--json",
+            "--data-dir",
+        ])
         .arg(data)
         .output()?;
     if !output.status.success() {

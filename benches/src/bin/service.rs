@@ -23,7 +23,9 @@ const CLIENTS: usize = 200;
 
 fn main() -> Result<()> {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(["", "p50", "p99", "worst", "aim"]);
+    table
+        .load_style(presets::UTF8_BORDERS_ONLY)
+        .set_header(["", "p50", "p99", "worst", "aim"]);
     let mut row = |what: &str, mut times: Vec<Duration>, aim: &str| {
         times.sort();
         let at = |share: f64| milliseconds(times[((times.len() - 1) as f64 * share).round() as usize]);
@@ -34,9 +36,17 @@ fn main() -> Result<()> {
     let cores = std::thread::available_parallelism()?.get();
     println!("{cores} cores; each measurement in a service of its own, optimised build");
 
-    row("GET a model, at rest", service.answers(service.model("dlinear", 1)?)?, "");
+    row(
+        "GET a model, at rest",
+        service.answers(service.model("dlinear", 1)?)?,
+        "",
+    );
     let busy: Vec<i64> = (0..cores).map(|_| service.train_long()).collect::<Result<_>>()?;
-    row("GET a model, all cores training", service.answers(busy[0])?, "p99 20 ms");
+    row(
+        "GET a model, all cores training",
+        service.answers(busy[0])?,
+        "p99 20 ms",
+    );
     drop(service);
 
     let service = Service::start()?;
@@ -126,12 +136,14 @@ impl Service {
         let mut dataset = dataset;
         dataset["source"] = json!("upload");
         dataset["dataset_id"] = id;
-        let body = json!({"name": plugin, "plugin": plugin, "training_dataset": dataset, "training_parameters": parameters});
+        let body =
+            json!({"name": plugin, "plugin": plugin, "training_dataset": dataset, "training_parameters": parameters});
         self.post("/api/v2/ai/models", &body)?["id"].as_i64().context("no id")
     }
 
     fn train(&self, model: i64) -> Result<()> {
-        self.post(&format!("/api/v2/ai/models/{model}/train"), &json!({})).map(drop)
+        self.post(&format!("/api/v2/ai/models/{model}/train"), &json!({}))
+            .map(drop)
     }
 
     fn wait(&self, model: i64, status: &str) -> Result<()> {
@@ -172,7 +184,9 @@ impl Service {
         let model = self.model("dlinear", 2)?;
         let mut times = Vec::new();
         for _ in 0..STARTS {
-            let mut events = self.connect()?.stream(&format!("/api/v2/ai/models/{model}/logs/stream?follow=true&after=0"))?;
+            let mut events = self
+                .connect()?
+                .stream(&format!("/api/v2/ai/models/{model}/logs/stream?follow=true&after=0"))?;
             // Lets the warm runner be there again, and skips what is remembered of earlier runs.
             std::thread::sleep(Duration::from_millis(300));
             let submitted = SystemTime::now();
@@ -194,7 +208,9 @@ impl Service {
         let model = self.train_long()?;
         let (told, heard) = mpsc::channel();
         for _ in 0..CLIENTS {
-            let mut events = self.connect()?.stream(&format!("/api/v2/ai/models/{model}/logs/stream"))?;
+            let mut events = self
+                .connect()?
+                .stream(&format!("/api/v2/ai/models/{model}/logs/stream"))?;
             let told = told.clone();
             let since = SystemTime::now() + Duration::from_secs(2);
             std::thread::Builder::new().stack_size(128 << 10).spawn(move || {
@@ -228,8 +244,18 @@ impl Service {
         self.wait(model, "TRAINED")?;
         let seconds = started.elapsed().as_secs_f64();
         let mut client = self.connect()?;
-        let log = client.bytes("GET", &format!("/api/v2/ai/models/{model}/artifact?file=log.jsonl"), b"", "")?.1;
-        let lines = String::from_utf8_lossy(&log).lines().filter(|line| line.contains("\"line ")).count();
+        let log = client
+            .bytes(
+                "GET",
+                &format!("/api/v2/ai/models/{model}/artifact?file=log.jsonl"),
+                b"",
+                "",
+            )?
+            .1;
+        let lines = String::from_utf8_lossy(&log)
+            .lines()
+            .filter(|line| line.contains("\"line "))
+            .count();
         Ok((lines, seconds))
     }
 }
@@ -297,7 +323,11 @@ impl Client {
         self.reader.get_mut().write_all(&request)?;
         let mut line = String::new();
         self.reader.read_line(&mut line)?;
-        let status = line.split(' ').nth(1).with_context(|| format!("no answer: {line:?}"))?.parse()?;
+        let status = line
+            .split(' ')
+            .nth(1)
+            .with_context(|| format!("no answer: {line:?}"))?
+            .parse()?;
         let mut length = None;
         loop {
             line.clear();

@@ -15,6 +15,7 @@ pub fn start(config: &LogConfig) {
     };
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // It can only fail when there is a log already.
     let _ = match config.format {

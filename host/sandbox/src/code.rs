@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::Read;
-use std::ptr::NonNull;
 use std::sync::LazyLock;
+use trainyard_parameters::one_line;
 
 const MAGIC: &[u8; 16] = b"trainyard-code-2";
 const HASH: usize = 32;
@@ -119,27 +119,49 @@ fn cpu_features() -> String {
     }
 }
 
-/// Maps the code in a file, to be read in place for as long as the process lives. The trailer must name the plugin.
+/// The component whose code is in a file, if the trailer names the right plugin.
 ///
-/// It is never unmapped: wasmtime may look at it until its very last user is gone, and whoever maps code does so for a
-/// few plugins in a process's life.
+/// # Safety
+///
+/// The file holds what [`seal`] made of a component's code, and nobody writes to it as long as this process lives.
 #[cfg(unix)]
-pub(crate) fn map(file: &File, digest: &str) -> Result<NonNull<[u8]>, SandboxError> {
-    use rustix::mm::{MapFlags, ProtFlags, mmap};
+pub(crate) unsafe fn component(
+    engine: &wasmtime::Engine,
+    digest: &str,
+    file: &File,
+) -> Result<wasmtime::component::Component, SandboxError> {
     use std::os::unix::fs::FileExt;
-
     let io = |source| SandboxError::Io {
-        what: "map the plugin's machine code".into(),
+        what: "read the plugin's machine code".into(),
         source,
     };
     let foreign = || SandboxError::Code("it is not the code of this plugin".into());
-    let size = file.metadata().map_err(io)?.len() as usize;
-    let length = size.checked_sub(TRAILER).filter(|&code| code > 0).ok_or_else(foreign)?;
+    let size = file.metadata().map_err(io)?.len();
+    let length = size
+        .checked_sub(TRAILER as u64)
+        .filter(|&code| code > 0)
+        .ok_or_else(foreign)?;
     let mut trailer = [0; TRAILER];
-    file.read_exact_at(&mut trailer, length as u64).map_err(io)?;
+    file.read_exact_at(&mut trailer, length).map_err(io)?;
     if hex(&trailer[..HASH]) != digest || trailer[2 * HASH..] != MAGIC[..] {
         return Err(foreign());
     }
+    // SAFETY: the caller vouches for the content, and that it stays as it is.
+    unsafe { loaded(engine, file, length as usize) }
+        .map_err(io)?
+        .map_err(|error| SandboxError::Code(one_line(&format!("{error:#}"))))
+}
+
+/// Maps the code, to be read and run in place.
+#[cfg(all(unix, target_arch = "x86_64"))]
+unsafe fn loaded(
+    engine: &wasmtime::Engine,
+    file: &File,
+    length: usize,
+) -> std::io::Result<wasmtime::Result<wasmtime::component::Component>> {
+    use rustix::mm::{MapFlags, ProtFlags, mmap};
+    // It is never unmapped: wasmtime may look at it until its very last user is gone, and whoever maps code does so for a
+    // few plugins in a process's life.
     // SAFETY: a new mapping at an address of the kernel's choice; nothing else is there.
     let start = unsafe {
         mmap(
@@ -150,16 +172,39 @@ pub(crate) fn map(file: &File, digest: &str) -> Result<NonNull<[u8]>, SandboxErr
             file,
             0,
         )
-    }
-    .map_err(|error| io(error.into()))?;
-    NonNull::new(std::ptr::slice_from_raw_parts_mut(start.cast(), length)).ok_or_else(foreign)
+    }?;
+    let Some(code) = std::ptr::NonNull::new(std::ptr::slice_from_raw_parts_mut(start.cast(), length)) else {
+        return Err(std::io::Error::other("it was mapped to nowhere"));
+    };
+    // SAFETY: the caller vouches for the content, and that it stays as it is; the mapping is never taken away.
+    Ok(unsafe { wasmtime::component::Component::deserialize_raw(engine, code) })
 }
 
-/// Makes code executable, wherever it lies: wasmtime only does so by itself in memory of its own.
-#[cfg(unix)]
-pub(crate) struct Executable;
+/// Reads the code. On processors that must be told of new code, only wasmtime itself makes it executable, in its own memory.
+#[cfg(all(unix, not(target_arch = "x86_64")))]
+unsafe fn loaded(
+    engine: &wasmtime::Engine,
+    file: &File,
+    length: usize,
+) -> std::io::Result<wasmtime::Result<wasmtime::component::Component>> {
+    use std::os::unix::fs::FileExt;
+    let mut code = vec![0; length];
+    file.read_exact_at(&mut code, 0)?;
+    // SAFETY: the caller vouches for the content.
+    Ok(unsafe { wasmtime::component::Component::deserialize(engine, code) })
+}
 
-#[cfg(unix)]
+/// Lets wasmtime run code in memory that is not its own.
+#[cfg(all(unix, target_arch = "x86_64"))]
+pub(crate) fn allow_mapped(config: &mut wasmtime::Config) {
+    config.with_custom_code_memory(Some(std::sync::Arc::new(Executable)));
+}
+
+/// Makes code executable, wherever it lies. This processor needs not be told of it.
+#[cfg(all(unix, target_arch = "x86_64"))]
+struct Executable;
+
+#[cfg(all(unix, target_arch = "x86_64"))]
 impl wasmtime::CustomCodeMemory for Executable {
     fn required_alignment(&self) -> usize {
         rustix::param::page_size()

@@ -103,8 +103,8 @@ pub(crate) fn config(options: &EngineOptions) -> Config {
         // Memory images are mapped, not copied, when a plugin is instantiated.
         .memory_init_cow(true)
         .cranelift_opt_level(if options.quick { OptLevel::None } else { OptLevel::Speed });
-    #[cfg(unix)]
-    config.with_custom_code_memory(Some(Arc::new(crate::code::Executable)));
+    #[cfg(all(unix, target_arch = "x86_64"))]
+    crate::code::allow_mapped(&mut config);
     config
 }
 

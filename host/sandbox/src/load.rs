@@ -91,10 +91,8 @@ impl Plugin {
     /// lives.
     #[cfg(unix)]
     pub unsafe fn from_code(engine: &Engine, digest: &str, code: &std::fs::File) -> Result<Self, SandboxError> {
-        let code = code::map(code, digest)?;
-        // SAFETY: the caller vouches for the content, and that it stays as it is; the mapping is never taken away.
-        let component = unsafe { Component::deserialize_raw(engine.wasmtime(), code) }
-            .map_err(|error| SandboxError::Code(one_line(&format!("{error:#}"))))?;
+        // SAFETY: the caller vouches for the file.
+        let component = unsafe { code::component(engine.wasmtime(), digest, code) }?;
         // Whatever it was, it is a component now.
         Self::ready(engine, &component, Kind::Component, digest.to_owned(), Origin::Given)
     }

@@ -62,7 +62,9 @@ impl CodeStore {
         };
         runner.kill().await;
         kept?;
-        let code = self.code(digest).ok_or_else(|| Failure::ours("compiled plugin", "it is gone already"))?;
+        let code = self
+            .code(digest)
+            .ok_or_else(|| Failure::ours("compiled plugin", "it is gone already"))?;
         Ok(PluginFiles { plugin, code })
     }
 

@@ -195,7 +195,9 @@ impl Compute for Desk {
         let file = open(&file)?;
         let (report, runner) = self.once(Task::Inspect, &file).await?;
         let read = match report {
-            Report::Inspected { inspection } => described(&inspection).map(|plugin| PluginReport { plugin, inspection }),
+            Report::Inspected { inspection } => {
+                described(&inspection).map(|plugin| PluginReport { plugin, inspection })
+            }
             other => Err(unexpected(&other)),
         };
         if let Ok(report) = &read
@@ -209,7 +211,9 @@ impl Compute for Desk {
     }
 
     async fn inspect_data(&self, file: PathBuf, format: DataFormat) -> Result<DataReport, ComputeError> {
-        let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let name = file
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let file = open(&file)?;
         let (report, runner) = self.once(Task::Data { format, name }, &file).await?;
         runner.kill().await;
@@ -294,7 +298,10 @@ fn described(inspection: &Value) -> Result<PluginVersion, Failure> {
             digest: text(inspection, "digest")?,
             size: inspection.get("size")?.as_u64()?,
             summary: text(description, "summary")?,
-            tasks: tasks.iter().filter_map(|task| task.as_str().map(str::to_owned)).collect(),
+            tasks: tasks
+                .iter()
+                .filter_map(|task| task.as_str().map(str::to_owned))
+                .collect(),
             parameters: description.get("parameters")?.clone(),
             metrics: description.get("metrics")?.clone(),
             contract: text(inspection, "contract"),
@@ -330,4 +337,3 @@ fn in_memory(content: &[u8]) -> std::io::Result<File> {
     file.rewind()?;
     Ok(file)
 }
-

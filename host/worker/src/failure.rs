@@ -84,10 +84,7 @@ impl From<Failure> for ComputeError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Job {
-                code,
-                message,
-                details,
-                ..
+                code, message, details, ..
             } => ComputeError::Refused { code, message, details },
             failure => ComputeError::Failed(failure.to_string()),
         }

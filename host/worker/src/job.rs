@@ -3,21 +3,22 @@
 use crate::compute::identity;
 use crate::failure::Failure;
 use crate::process::Runner;
-use crate::protocol::{Order, Report, Task, TaskLimits, files};
+use crate::protocol::{Order, Report, Task, TaskLimits};
 use crate::recorder::Recorder;
+use crate::results::run_key;
 use crate::source;
 use crate::usage::Meter;
 use crate::worker::Shared;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 use trainyard_jobs::state::{Change, MOST_ATTEMPTS};
 use trainyard_jobs::{
-    ArtifactError, Artifacts, Claim, Delivery, Event, Finished, LogLevel, Run, RunState, StoreError, TrainingDataset,
+    ArtifactError, Claim, Delivery, Event, Finished, LogLevel, Run, RunState, StoreError, TrainingDataset,
 };
 
 /// What the names of jobs' folders begin with.
@@ -99,7 +100,12 @@ impl Job<'_> {
     /// Tries until the run is over, or not ours any more.
     async fn attempts(&mut self) -> Result<Settled, Failure> {
         loop {
-            let run = match self.shared.store.claim(&self.delivery.run, &self.shared.options.name).await {
+            let run = match self
+                .shared
+                .store
+                .claim(&self.delivery.run, &self.shared.options.name)
+                .await
+            {
                 Ok(Claim::Taken(run)) => *run,
                 Ok(Claim::GivenUp(run)) => {
                     self.tell_end(&run).await;
@@ -116,7 +122,8 @@ impl Job<'_> {
             let mut recorder = match self.recorder(&run).await {
                 Ok(recorder) => recorder,
                 Err(failure) => {
-                    let error = format!("the job's folder cannot be used: {failure}; see to the worker's disk, and try again");
+                    let error =
+                        format!("the job's folder cannot be used: {failure}; see to the worker's disk, and try again");
                     self.change(&run, Change::Fail { error: error.clone() }).await?;
                     self.publish_end(&run, RunState::Error, Some(error)).await;
                     return Ok(Settled::Over);
@@ -182,7 +189,7 @@ impl Job<'_> {
         let watched = self.watch(run, &mut runner, recorder, meter, deadline).await;
         let ending = match watched {
             Ok(Watched::Trained { metrics, lineage }) => {
-                let stored = self.store_result(run, &runner, recorder, metrics, lineage).await;
+                let stored = self.shared.store_result(run, &runner, recorder, metrics, lineage).await;
                 stored.map(|finished| Ending::Finished(Box::new(finished)))
             }
             Ok(Watched::Stopped(ending)) => Ok(ending),
@@ -261,7 +268,7 @@ impl Job<'_> {
                     }
                     Report::Log { level, message } => recorder.log(level, message).await,
                     Report::Checkpoint => {
-                        match self.store_checkpoint(run, runner).await {
+                        match self.shared.store_checkpoint(run, runner).await {
                             // The training need not end because a disk is full for a while.
                             Err(Failure::Ours(reason)) => {
                                 recorder.log(LogLevel::Warning, format!("a checkpoint could not be stored: {reason}")).await;
@@ -339,60 +346,6 @@ impl Job<'_> {
         }
     }
 
-    async fn store_checkpoint(&self, run: &Run, runner: &Runner) -> Result<(), Failure> {
-        let key = format!("{}/{}", run_key(run), files::CHECKPOINT);
-        put(&self.shared.artifacts, &key, &runner.open_result(files::CHECKPOINT)?).await?;
-        self.shared.store.note_checkpoint(&run.id, run.token, &key).await?;
-        Ok(())
-    }
-
-    /// Stores the result under a name of this attempt: whoever had the run before cannot spoil it.
-    async fn store_result(
-        &self,
-        run: &Run,
-        runner: &Runner,
-        recorder: &mut Recorder,
-        metrics: Vec<(String, f64)>,
-        lineage: Value,
-    ) -> Result<Finished, Failure> {
-        let artifacts = &self.shared.artifacts;
-        let prefix = format!("{}/{}", run_key(run), run.token);
-        let stored = async {
-            let plugin = artifacts.open(&crate::code::CodeStore::plugin_key(&run.plugin_digest)).await?;
-            put(artifacts, &format!("{prefix}/plugin.wasm"), &plugin).await?;
-            put(artifacts, &format!("{prefix}/{}", files::WEIGHTS), &runner.open_result(files::WEIGHTS)?).await?;
-            put(artifacts, &format!("{prefix}/{}", files::ABOUT), &runner.open_result(files::ABOUT)?).await?;
-            self.store_log(&format!("{prefix}/log.jsonl"), recorder).await
-        };
-        if let Err(failure) = stored.await {
-            // What is there of it is of no use. If this fails, too, a later sweep has to do it.
-            let _ = artifacts.delete_all(&prefix).await;
-            return Err(failure);
-        }
-        let metrics: Map<String, Value> = metrics.into_iter().map(|(name, value)| (name, json!(value))).collect();
-        Ok(Finished {
-            metrics,
-            file_path: prefix,
-            lineage: json!({
-                "data": lineage,
-                "plugin": {"name": run.plugin, "version": run.plugin_version, "digest": run.plugin_digest},
-                "parameters": run.training_parameters,
-                "seed": run.seed,
-                "host": env!("CARGO_PKG_VERSION"),
-                "attempts": run.attempt,
-            }),
-        })
-    }
-
-    async fn store_log(&self, key: &str, recorder: &mut Recorder) -> Result<(), Failure> {
-        let path = recorder.finish_log().to_path_buf();
-        self.shared.artifacts.put_file(key, &path).await?;
-        if let Some(problem) = recorder.log_problem() {
-            tracing::warn!(key, problem, "the full log is not whole");
-        }
-        Ok(())
-    }
-
     /// Writes how the run ended, and tells everyone.
     async fn conclude(
         &mut self,
@@ -424,12 +377,12 @@ impl Job<'_> {
         if !finished {
             // The log is what tells what went wrong. Nothing else of the run is left.
             let key = format!("{}/log.jsonl", run_key(run));
-            if let Err(failure) = self.store_log(&key, recorder).await {
+            if let Err(failure) = self.shared.store_log(&key, recorder).await {
                 tracing::warn!(run = run.id, %failure, "the full log is not stored");
             }
         }
         let changed = self.change(run, change).await?;
-        self.sweep(&changed).await;
+        self.shared.sweep(&changed).await;
         recorder.end(state, error).await;
         Ok(Settled::Over)
     }
@@ -440,7 +393,11 @@ impl Job<'_> {
         for _ in 0..3 {
             match self.shared.store.change(&run.id, run.token, change.clone()).await {
                 Err(StoreError::Unavailable(reason)) => {
-                    tracing::warn!(run = run.id, reason, "the run's state cannot be written; another try follows");
+                    tracing::warn!(
+                        run = run.id,
+                        reason,
+                        "the run's state cannot be written; another try follows"
+                    );
                     tokio::time::sleep(pause).await;
                     pause *= 4;
                 }
@@ -448,21 +405,6 @@ impl Job<'_> {
             }
         }
         Ok(self.shared.store.change(&run.id, run.token, change).await?)
-    }
-
-    /// Deletes what the run left behind besides its result and its log: checkpoints, and results of earlier attempts.
-    async fn sweep(&self, run: &Run) {
-        let prefix = run_key(run);
-        let keep = |key: &str| {
-            key.ends_with("/log.jsonl") && run.file_path.is_none()
-                || run.file_path.as_ref().is_some_and(|path| key.starts_with(&format!("{path}/")))
-        };
-        let listed = self.shared.artifacts.list(&prefix).await.unwrap_or_default();
-        for object in listed.iter().filter(|object| !keep(&object.key)) {
-            if let Err(error) = self.shared.artifacts.delete(&object.key).await {
-                tracing::warn!(key = object.key, %error, "a leftover of a run stays");
-            }
-        }
     }
 
     /// Tells of an end that came with the claim.
@@ -543,24 +485,15 @@ fn out_of_time(run: &Run) -> Failure {
     )
 }
 
-/// Where a run's files lie.
-pub(crate) fn run_key(run: &Run) -> String {
-    format!("models/{}/runs/{}", run.model_id, run.id)
-}
-
-/// Stores an open file. Its name may mean something else by now, so it is read through the descriptor.
-async fn put(artifacts: &Arc<dyn Artifacts>, key: &str, file: &File) -> Result<(), Failure> {
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    artifacts.put_file(key, Path::new(&path)).await?;
-    Ok(())
-}
-
 /// The failure and the plugin's last words, as `error_log`.
 fn explained(failure: &Failure) -> String {
     match failure {
         Failure::Job { code, message, log, .. } if !log.is_empty() => {
             let from = log.len().saturating_sub(QUOTED);
-            format!("{code}: {message}\nlast lines of the log:\n  {}", log[from..].join("\n  "))
+            format!(
+                "{code}: {message}\nlast lines of the log:\n  {}",
+                log[from..].join("\n  ")
+            )
         }
         Failure::Job { code, message, .. } => format!("{code}: {message}"),
         Failure::Died(_) => format!(

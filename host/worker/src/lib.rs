@@ -13,6 +13,7 @@ mod job;
 mod options;
 mod pool;
 mod recorder;
+mod results;
 mod source;
 mod usage;
 mod worker;

@@ -51,9 +51,17 @@ struct Stride {
 
 impl Recorder {
     /// For a run that has just been claimed. `folder` gets the log.
-    pub fn new(feed: Arc<dyn Feed>, store: Arc<dyn Store>, run: Run, folder: &Path, log_bytes: u64) -> Result<Self, Failure> {
+    pub fn new(
+        feed: Arc<dyn Feed>,
+        store: Arc<dyn Store>,
+        run: Run,
+        folder: &Path,
+        log_bytes: u64,
+    ) -> Result<Self, Failure> {
         let now = Instant::now();
-        let age = run.started_at.map_or(0.0, |at| (Utc::now() - at).as_seconds_f64().max(0.0));
+        let age = run
+            .started_at
+            .map_or(0.0, |at| (Utc::now() - at).as_seconds_f64().max(0.0));
         Ok(Recorder {
             feed,
             store,
@@ -80,7 +88,8 @@ impl Recorder {
     /// A line for everyone who watches, and for the full log.
     pub async fn log(&mut self, level: LogLevel, message: String) {
         let timestamp = Utc::now();
-        self.log.line(&json!({"timestamp": timestamp, "level": level, "message": message}));
+        self.log
+            .line(&json!({"timestamp": timestamp, "level": level, "message": message}));
         let event = Event::Log {
             timestamp,
             level,
@@ -103,7 +112,11 @@ impl Recorder {
 
     /// The run is over.
     pub async fn end(&mut self, status: RunState, error: Option<String>) {
-        let progress = if status == RunState::Trained { 100.0 } else { self.progress };
+        let progress = if status == RunState::Trained {
+            100.0
+        } else {
+            self.progress
+        };
         self.status(status, progress).await;
         self.publish(Event::End { status, error }).await;
     }
@@ -152,9 +165,17 @@ impl Recorder {
             if self.strides.len() >= SERIES {
                 return;
             }
-            self.strides.insert(name.to_owned(), Stride { every: 1, ..Stride::default() });
+            self.strides.insert(
+                name.to_owned(),
+                Stride {
+                    every: 1,
+                    ..Stride::default()
+                },
+            );
         }
-        let Some(stride) = self.strides.get_mut(name) else { return };
+        let Some(stride) = self.strides.get_mut(name) else {
+            return;
+        };
         stride.seen += 1;
         if (stride.seen - 1) % u64::from(stride.every) != 0 {
             return;

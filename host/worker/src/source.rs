@@ -93,7 +93,9 @@ fn open_file(path: &str, roots: &[PathBuf]) -> Result<OpenData, Failure> {
     Ok(OpenData {
         file,
         format,
-        name: wanted.file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned()),
+        name: wanted
+            .file_name()
+            .map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned()),
     })
 }
 

@@ -58,7 +58,11 @@ impl Meter {
     pub fn total(&self, seconds: f64) -> ResourceUsage {
         let cpu = self.now.map_or(0.0, |(_, cpu)| cpu);
         ResourceUsage {
-            cpu_percent: if seconds > 0.0 { rounded(100.0 * cpu / seconds) } else { 0.0 },
+            cpu_percent: if seconds > 0.0 {
+                rounded(100.0 * cpu / seconds)
+            } else {
+                0.0
+            },
             memory_mb: mebibytes(self.peak),
             gpu_util: 0.0,
             duration_seconds: rounded(seconds),

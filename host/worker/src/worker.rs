@@ -215,7 +215,9 @@ async fn renew(shared: &Shared, delivery: &Delivery, wishes: &watch::Sender<Wish
                 tracing::warn!(run = delivery.run, %error, "the lease could not be renewed in time");
                 break;
             }
-            Err(error) => tracing::warn!(run = delivery.run, %error, "the lease could not be renewed; another try follows"),
+            Err(error) => {
+                tracing::warn!(run = delivery.run, %error, "the lease could not be renewed; another try follows")
+            }
         }
         match shared.store.run(&delivery.run).await {
             Ok(run) if run.stop_requested => wishes.send_modify(|wish| wish.stop = true),
@@ -270,7 +272,9 @@ async fn sweep(shared: Arc<Shared>) {
 async fn clear_jobs(scratch: &Path, store: &Arc<dyn Store>) {
     for entry in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(run) = name.strip_prefix(job::FOLDER) else { continue };
+        let Some(run) = name.strip_prefix(job::FOLDER) else {
+            continue;
+        };
         let over = match store.run(&run.to_owned()).await {
             Ok(run) => run.state.is_final(),
             Err(error) => matches!(error, trainyard_jobs::StoreError::NotFound { .. }),

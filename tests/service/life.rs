@@ -136,6 +136,30 @@ fn a_model_trains_again_and_keeps_both_runs() {
 }
 
 #[test]
+fn a_retraining_needs_no_word_about_the_data() {
+    let service = Service::start();
+    let Some(ridge) = plugin("ridge") else { return };
+    service.upload_plugin(&ridge);
+    let id = service.create_model("bare", "ridge", &Value::Null, &json!({}));
+    let path = format!("/api/v2/ai/models/{id}/train");
+    assert_eq!(service.post(&path, &json!({})).error(422), "no-dataset");
+    let rows: String = (0..40).map(|i| format!("{i},{}\n", 2 * i)).collect();
+    let data = service.upload_csv("line.csv", &format!("x,y\n{rows}"));
+    // A text that holds the object, as the original has it.
+    let dataset = json!({"source": "upload", "dataset_id": data, "target": "y"}).to_string();
+    service.train(id, &json!({"training_dataset": dataset}));
+    service.wait_for(id, &["TRAINED"]);
+    let again = service.train(id, &json!({}));
+    service.wait_for(id, &["TRAINED"]);
+    assert_eq!(service.run(id, &again)["training_dataset"]["dataset_id"], json!(data));
+    assert_eq!(
+        service.delete(&format!("/api/v2/ai/datasets/{data}")).status,
+        200,
+        "nothing under way needs it"
+    );
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
     let service = Service::start();
     let Some(id) = service.create_weather(3) else { return };

@@ -22,7 +22,7 @@ const LEAST_MEMORY_MB: u64 = 64;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainBody {
-    /// What to learn from: a data set, or a text with its JSON.
+    /// What to learn from: a data set, or a text with its JSON. The model's own, or that of its last run, when it is not said.
     #[schema(value_type = Option<schema::TrainingDataset>)]
     training_dataset: Option<Value>,
     /// Parameters of the plugin; they go over the model's own.
@@ -57,15 +57,16 @@ pub async fn train(
     app.audit(&caller, "train", format!("model {}", model.id), details)
         .await;
     // The row is written, and the row is the truth: what is missing in the queue is put there later by a worker's sweep.
-    if let Err(error) = app.services.broker.enqueue(&app.options.queue, &run.id).await {
-        tracing::warn!(%error, run = %run.id, "a run could not be queued yet");
-    }
+    // First, so that nothing that the worker tells comes before it.
     let status = Event::Status {
         status: RunState::Pending,
         progress: 0.0,
         attempt: 0,
     };
     app.services.feed.publish(model.id, &run.id, status).await;
+    if let Err(error) = app.services.broker.enqueue(&app.options.queue, &run.id).await {
+        tracing::warn!(%error, run = %run.id, "a run could not be queued yet");
+    }
     ok(json!({
         "task_id": run.id,
         "status": run.state,
@@ -81,7 +82,11 @@ pub async fn train(
 
 async fn new_run(app: &App, model: &Model, body: TrainBody) -> Result<NewRun, ApiError> {
     let plugin = checks::plugin(app, &model.plugin, model.plugin_version.as_deref()).await?;
-    let dataset = match body.training_dataset.as_ref().unwrap_or(&model.training_dataset) {
+    let dataset = match &body.training_dataset {
+        Some(given) => given.clone(),
+        None => usual_dataset(app, model).await?,
+    };
+    let dataset = match &dataset {
         Value::Null => {
             return Err(ApiError::unprocessable("no-dataset", format!("model {} has no data set to learn from", model.id))
                 .remedy("give \"training_dataset\":{\"source\":\"upload\",\"dataset_id\":\"…\"} here or with PATCH to the model"));
@@ -121,6 +126,14 @@ async fn new_run(app: &App, model: &Model, body: TrainBody) -> Result<NewRun, Ap
             memory_mb,
         },
     })
+}
+
+/// What a training learns from when the submit does not say: the model's own data set, or the one of its last run.
+async fn usual_dataset(app: &App, model: &Model) -> Result<Value, ApiError> {
+    match (&model.training_dataset, &model.task_id) {
+        (Value::Null, Some(run)) => Ok(app.services.store.run(run).await?.training_dataset),
+        (own, _) => Ok(own.clone()),
+    }
 }
 
 fn limited(name: &str, given: Option<u64>, usual: u64, least: u64, most: u64) -> Result<u64, ApiError> {

@@ -271,7 +271,7 @@ async fn ask(runner: &mut Runner, task: Task, files: &[&File], memory: u64) -> R
         tokio::select! {
             report = runner.next() => match report? {
                 Report::Failed { code, message, details, log } => {
-                    return Err(Failure::Job { code, message, details, log });
+                    return Err(Failure::Job { code, message, details: Box::new(details), log });
                 }
                 Report::Log { .. } | Report::Progress { .. } | Report::Prepared { .. } => {}
                 report => return Ok(report),

@@ -15,7 +15,7 @@ pub(crate) enum Failure {
         /// What was wrong, where, and what to do.
         message: String,
         /// More of it, for programs.
-        details: Value,
+        details: Box<Value>,
         /// The plugin's last words.
         log: Vec<String>,
     },
@@ -35,7 +35,7 @@ impl Failure {
         Failure::Job {
             code: code.to_owned(),
             message: message.into(),
-            details: Value::Null,
+            details: Box::default(),
             log: Vec::new(),
         }
     }
@@ -85,7 +85,11 @@ impl From<Failure> for ComputeError {
         match failure {
             Failure::Job {
                 code, message, details, ..
-            } => ComputeError::Refused { code, message, details },
+            } => ComputeError::Refused {
+                code,
+                message,
+                details: *details,
+            },
             failure => ComputeError::Failed(failure.to_string()),
         }
     }

@@ -286,7 +286,7 @@ impl Job<'_> {
                         return Ok(Watched::Trained { metrics, lineage });
                     }
                     Report::Failed { code, message, details, log } => {
-                        return Err(Failure::Job { code, message, details, log });
+                        return Err(Failure::Job { code, message, details: Box::new(details), log });
                     }
                     other => return Err(Failure::Died(format!("it said {other:?} while it trained"))),
                 },

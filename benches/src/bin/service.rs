@@ -21,7 +21,17 @@ const STARTS: usize = 30;
 /// Live streams open at the same time.
 const CLIENTS: usize = 200;
 
-fn main() -> Result<()> {
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_BORDERS_ONLY)
@@ -38,7 +48,7 @@ fn main() -> Result<()> {
 
     row(
         "GET a model, at rest",
-        service.answers(service.model("dlinear", 1)?)?,
+        service.answers(service.model("dlinear", json!({"epochs": 1}))?)?,
         "",
     );
     let busy: Vec<i64> = (0..cores).map(|_| service.train_long()).collect::<Result<_>>()?;
@@ -117,23 +127,20 @@ impl Service {
     }
 
     /// A model of a plugin, ready to train.
-    fn model(&self, plugin: &str, steps: u32) -> Result<i64> {
+    fn model(&self, plugin: &str, parameters: Value) -> Result<i64> {
         let content = std::fs::read(find(plugin)?)?;
         self.call("POST", "/api/v2/ai/plugins", &content, "application/wasm")?;
-        let (csv, dataset, parameters) = match plugin {
+        let (csv, mut dataset) = match plugin {
             "hostile" => (
                 (0..40).fold("x,y\n".to_owned(), |csv, i| csv + &format!("{i},{}\n", 2 * i)),
                 json!({"task": "regression", "target": "y"}),
-                json!({"mode": "log-flood"}),
             ),
             _ => (
                 std::fs::read_to_string("examples/data/seattle-weather.csv")?,
                 json!({"time": "date", "target": ["temp_max", "temp_min"], "lookback": 60, "horizon": 7}),
-                json!({"epochs": steps, "patience": 0}),
             ),
         };
         let id = self.call("POST", "/api/v2/ai/datasets?name=data.csv", csv.as_bytes(), "text/csv")?["id"].clone();
-        let mut dataset = dataset;
         dataset["source"] = json!("upload");
         dataset["dataset_id"] = id;
         let body =
@@ -160,7 +167,7 @@ impl Service {
     }
 
     fn train_long(&self) -> Result<i64> {
-        let model = self.model("dlinear", 1_000_000)?;
+        let model = self.model("dlinear", json!({"epochs": 1000, "batch_size": 1, "patience": 0}))?;
         self.train(model)?;
         self.wait(model, "TRAINING")?;
         Ok(model)
@@ -181,7 +188,7 @@ impl Service {
     }
 
     fn starts(&self) -> Result<Vec<Duration>> {
-        let model = self.model("dlinear", 2)?;
+        let model = self.model("dlinear", json!({"epochs": 2}))?;
         let mut times = Vec::new();
         for _ in 0..STARTS {
             let mut events = self
@@ -238,7 +245,7 @@ impl Service {
     }
 
     fn log_lines(&self) -> Result<(usize, f64)> {
-        let model = self.model("hostile", 0)?;
+        let model = self.model("hostile", json!({"mode": "log-flood"}))?;
         let started = Instant::now();
         self.train(model)?;
         self.wait(model, "TRAINED")?;

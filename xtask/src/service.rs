@@ -23,6 +23,8 @@ impl Service {
         command.args(["up", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
         eprintln!("$ {} &", shown(&command));
         let mut process = command
+            // Its audit log would come between the lines of whoever started it.
+            .env("TRAINYARD_LOG_LEVEL", "warn")
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;

@@ -2,14 +2,13 @@
 
 use crate::compute::identity;
 use crate::failure::Failure;
-use crate::process::Runner;
-use crate::protocol::{Order, Report, Task, TaskLimits};
+use crate::protocol::{Order, Task, TaskLimits};
 use crate::recorder::Recorder;
 use crate::results::run_key;
 use crate::source;
 use crate::usage::Meter;
+use crate::watch::Watched;
 use crate::worker::Shared;
-use serde_json::Value;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -23,12 +22,6 @@ use trainyard_jobs::{
 
 /// What the names of jobs' folders begin with.
 pub(crate) const FOLDER: &str = "job-";
-/// How often a runner's memory and the clock are looked at.
-const LOOK: Duration = Duration::from_millis(200);
-/// How often what a run uses is told.
-const TELL: Duration = Duration::from_secs(1);
-/// How long a runner that is told to end may take before it is killed.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 /// What a runner holds besides the job's tensors.
 const BASE_MEMORY: u64 = 128 << 20;
 /// Lines of the plugin's log that go into an error.
@@ -46,7 +39,7 @@ pub(crate) struct Wish {
 }
 
 /// How an attempt ended, where nothing went wrong.
-enum Ending {
+pub(crate) enum Ending {
     Finished(Box<Finished>),
     Cancelled,
     Released,
@@ -89,10 +82,10 @@ enum Settled {
     Released,
 }
 
-struct Job<'a> {
-    shared: Arc<Shared>,
+pub(crate) struct Job<'a> {
+    pub(crate) shared: Arc<Shared>,
     delivery: &'a Delivery,
-    wish: watch::Receiver<Wish>,
+    pub(crate) wish: watch::Receiver<Wish>,
     folder: PathBuf,
 }
 
@@ -236,116 +229,6 @@ impl Job<'_> {
         Ok((task, files))
     }
 
-    /// Listens to the runner, and looks after it, until it has done its work or may not go on.
-    async fn watch(
-        &mut self,
-        run: &Run,
-        runner: &mut Runner,
-        recorder: &mut Recorder,
-        meter: &mut Meter,
-        deadline: Instant,
-    ) -> Result<Watched, Failure> {
-        let mut look = tokio::time::interval(LOOK);
-        let mut told = Instant::now();
-        let mut lineage = Value::Null;
-        let mut draining: Option<Instant> = None;
-        let soft = deadline - soft_margin(run.limits.time_seconds);
-        let mut asked_to_stop = false;
-        loop {
-            let due = recorder.due();
-            tokio::select! {
-                report = runner.next() => match report? {
-                    Report::Prepared { summary, warnings } => {
-                        for warning in warnings {
-                            recorder.log(LogLevel::Warning, warning).await;
-                        }
-                        lineage = summary;
-                        self.change(run, Change::Train).await?;
-                        recorder.status(RunState::Training, 5.0).await;
-                    }
-                    Report::Progress { timestamp, current, total, fraction, metrics } => {
-                        recorder.progress(timestamp, (current, total, fraction), metrics).await;
-                    }
-                    Report::Log { level, message } => recorder.log(level, message).await,
-                    Report::Checkpoint => {
-                        match self.shared.store_checkpoint(run, runner).await {
-                            // The training need not end because a disk is full for a while.
-                            Err(Failure::Ours(reason)) => {
-                                recorder.log(LogLevel::Warning, format!("a checkpoint could not be stored: {reason}")).await;
-                            }
-                            stored => stored?,
-                        }
-                        if draining.is_some() {
-                            return Ok(Watched::Stopped(Ending::Released));
-                        }
-                        runner.send(&Order::CheckpointStored, &[]).await?;
-                    }
-                    Report::Trained { metrics } => {
-                        meter.sample(runner);
-                        recorder.flush().await;
-                        return Ok(Watched::Trained { metrics, lineage });
-                    }
-                    Report::Failed { code, message, details, log } => {
-                        return Err(Failure::Job { code, message, details: Box::new(details), log });
-                    }
-                    other => return Err(Failure::Died(format!("it said {other:?} while it trained"))),
-                },
-                _ = look.tick() => {
-                    let now = Instant::now();
-                    meter.sample(runner);
-                    let limit = run.limits.memory_mb << 20;
-                    if meter.resident() > limit {
-                        return Err(Failure::job("memory-limit", format!(
-                            "the job held {} MiB, and its limit is {} MiB; use a smaller model, batch or data set, or ask for a larger memory_limit_mb",
-                            meter.resident() >> 20, run.limits.memory_mb
-                        )));
-                    }
-                    if now >= deadline {
-                        return Err(out_of_time(run));
-                    }
-                    if now >= soft && !asked_to_stop {
-                        asked_to_stop = true;
-                        recorder.log(LogLevel::Warning, format!(
-                            "the time limit of {} s is near: the algorithm is asked to return what it has", run.limits.time_seconds
-                        )).await;
-                        runner.send(&Order::Stop, &[]).await?;
-                    }
-                    if draining.is_some_and(|until| now >= until) {
-                        return Ok(Watched::Stopped(Ending::Released));
-                    }
-                    if now - told >= TELL {
-                        told = now;
-                        recorder.usage(meter.live(recorder.seconds())).await;
-                    }
-                    match recorder.save().await {
-                        // Nothing of it is lost: it is written with what follows.
-                        Err(Failure::Ours(reason)) => tracing::warn!(run = run.id, reason, "progress is not stored for now"),
-                        saved => saved?,
-                    }
-                }
-                () = until(due) => recorder.flush().await,
-                changed = self.wish.changed() => {
-                    let wish = *self.wish.borrow_and_update();
-                    if wish.lost || changed.is_err() {
-                        return Err(Failure::Fenced);
-                    }
-                    if wish.stop {
-                        // A word first: the log's last lines still arrive.
-                        let told = runner.send(&Order::Cancel, &[]).await;
-                        if told.is_ok() {
-                            let _ = tokio::time::timeout(LAST_WORDS, last_words(runner, recorder)).await;
-                        }
-                        return Ok(Watched::Stopped(Ending::Cancelled));
-                    }
-                    if wish.drain && draining.is_none() {
-                        draining = Some(Instant::now() + self.shared.options.drain);
-                        recorder.log(LogLevel::Info, "the worker shuts down; the run goes on elsewhere or later, from its last checkpoint".into()).await;
-                    }
-                }
-            }
-        }
-    }
-
     /// Writes how the run ended, and tells everyone.
     async fn conclude(
         &mut self,
@@ -388,7 +271,7 @@ impl Job<'_> {
     }
 
     /// Changes the run's state. A database that cannot be used is tried again three times, with longer and longer pauses.
-    async fn change(&self, run: &Run, change: Change) -> Result<Run, Failure> {
+    pub(crate) async fn change(&self, run: &Run, change: Change) -> Result<Run, Failure> {
         let mut pause = Duration::from_millis(200);
         for _ in 0..3 {
             match self.shared.store.change(&run.id, run.token, change.clone()).await {
@@ -424,15 +307,6 @@ impl Job<'_> {
     }
 }
 
-/// Why a job is not watched any more.
-enum Watched {
-    Trained {
-        metrics: Vec<(String, f64)>,
-        lineage: Value,
-    },
-    Stopped(Ending),
-}
-
 /// Waits for a wish that ends a job which has no runner yet.
 async fn wanted(wish: &mut watch::Receiver<Wish>) -> Result<Ending, Failure> {
     loop {
@@ -452,30 +326,7 @@ async fn wanted(wish: &mut watch::Receiver<Wish>) -> Result<Ending, Failure> {
     }
 }
 
-/// What a runner says after it was told to end.
-async fn last_words(runner: &mut Runner, recorder: &mut Recorder) {
-    while let Ok(report) = runner.next().await {
-        match report {
-            Report::Log { level, message } => recorder.log(level, message).await,
-            Report::Failed { .. } | Report::Trained { .. } => return,
-            _ => {}
-        }
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// How long before its end a job is asked to come to one by itself.
-fn soft_margin(limit: u64) -> Duration {
-    Duration::from_secs_f64((limit as f64 / 10.0).min(60.0))
-}
-
-fn out_of_time(run: &Run) -> Failure {
+pub(crate) fn out_of_time(run: &Run) -> Failure {
     Failure::job(
         "time-limit",
         format!(

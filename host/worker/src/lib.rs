@@ -16,6 +16,7 @@ mod recorder;
 mod results;
 mod source;
 mod usage;
+mod watch;
 mod worker;
 
 pub mod artifact;

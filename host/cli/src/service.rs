@@ -148,13 +148,7 @@ async fn announce(store: &Arc<dyn Store>, address: std::net::SocketAddr, parts: 
     if parts == Parts::Server {
         println!("  this process only serves; start `trainyard worker` over the same data folder to train");
     }
-    let now = chrono::Utc::now();
-    let usable = store.tokens().await.is_ok_and(|tokens| {
-        tokens
-            .iter()
-            .any(|(token, _)| token.revoked_at.is_none() && token.expires_at.is_none_or(|at| at > now))
-    });
-    if !usable {
+    if store.tokens().await.is_ok_and(|tokens| tokens.is_empty()) {
         println!(
             "  there is no token yet, so only this machine is served: `trainyard token create NAME --scope admin` makes one"
         );

@@ -1,7 +1,7 @@
 //! Who may do what.
 //!
-//! With a usable token in the store, every request but a few public ones needs one. Without any, only this machine is
-//! served, and then browsers are watched ([`local`]): a page of another site must not be able to train a model here.
+//! Once a token was made, every request but a few public ones needs one; that the last of them is revoked or ended opens
+//! nothing. As long as there never was one, only this machine is served, and then browsers are watched ([`local`]): a page of another site must not be able to train a model here.
 //! Handlers say what they need with an extractor of [`caller`], so that none can be written without thinking of it.
 
 mod caller;
@@ -57,16 +57,17 @@ impl Auth {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<Caller, ApiError> {
-        let tokens = self.usable().await?;
-        if tokens.is_empty() {
+        let known = self.tokens().await?;
+        if known.is_empty() {
             local::check(peer, headers)?;
             return Ok(Caller::local());
         }
+        let tokens = usable(&known);
         if let Some(secret) = bearer(headers) {
             let hash = tokens::hash(secret);
             // Every hash is compared to its end, so that the time tells nothing.
             let mut found = None;
-            for (token, known) in tokens.iter() {
+            for (token, known) in &tokens {
                 if bool::from(hash.ct_eq(known)) {
                     found = Some(token);
                 }
@@ -91,11 +92,11 @@ impl Auth {
 
     /// Whether what a caller came in with still counts.
     pub async fn still(&self, caller: &Caller) -> bool {
-        match (self.usable().await, caller.token) {
+        match (self.tokens().await, caller.token) {
             // The store may be away for a moment; nobody is thrown out for that.
             (Err(_), _) => true,
-            (Ok(tokens), None) => tokens.is_empty(),
-            (Ok(tokens), Some(_)) => allows(&tokens, caller),
+            (Ok(known), None) => known.is_empty(),
+            (Ok(known), Some(_)) => allows(&usable(&known), caller),
         }
     }
 
@@ -104,23 +105,18 @@ impl Auth {
         *self.known.lock().await = None;
     }
 
-    /// The tokens that count now.
-    async fn usable(&self) -> Result<Vec<(Token, [u8; 32])>, StoreError> {
-        let known = {
-            let mut known = self.known.lock().await;
-            match &*known {
-                Some((since, tokens)) if since.elapsed() < FRESH => tokens.clone(),
-                _ => {
-                    let since = Instant::now();
-                    let tokens = Arc::new(self.store.tokens().await?);
-                    *known = Some((since, tokens.clone()));
-                    tokens
-                }
-            }
-        };
-        let now = chrono::Utc::now();
-        let counts = |token: &Token| token.revoked_at.is_none() && token.expires_at.is_none_or(|end| end > now);
-        Ok(known.iter().filter(|(token, _)| counts(token)).cloned().collect())
+    /// Every token that ever was.
+    async fn tokens(&self) -> Result<Known, StoreError> {
+        let mut known = self.known.lock().await;
+        if let Some((since, tokens)) = &*known
+            && since.elapsed() < FRESH
+        {
+            return Ok(tokens.clone());
+        }
+        let since = Instant::now();
+        let tokens = Arc::new(self.store.tokens().await?);
+        *known = Some((since, tokens.clone()));
+        Ok(tokens)
     }
 
     /// 401, or 429 for an address that has tried too often. Whoever has a good token is let in even then: addresses are
@@ -139,12 +135,19 @@ impl Auth {
     }
 }
 
+/// The tokens that count now.
+fn usable(known: &[(Token, [u8; 32])]) -> Vec<&(Token, [u8; 32])> {
+    let now = chrono::Utc::now();
+    let counts = |token: &Token| token.revoked_at.is_none() && token.expires_at.is_none_or(|end| end > now);
+    known.iter().filter(|(token, _)| counts(token)).collect()
+}
+
 fn unauthorized(why: &str) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", why)
         .remedy("send `Authorization: Bearer <token>`; `trainyard token create` makes one")
 }
 
-fn allows(tokens: &[(Token, [u8; 32])], caller: &Caller) -> bool {
+fn allows(tokens: &[&(Token, [u8; 32])], caller: &Caller) -> bool {
     tokens.iter().any(|(token, _)| Some(token.id) == caller.token)
 }
 

@@ -184,6 +184,18 @@ async fn tokens_end_when_they_expire_or_are_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn that_the_last_token_is_revoked_opens_nothing() {
+    let server = Server::start().await;
+    assert_eq!(server.get("/models").await.status, 200, "there never was a token");
+    let admin = server.token("admin", &[Scope::Admin], None).await;
+    as_(&server, &admin, "DELETE", "/tokens/1").await.data();
+    server.get("/models").await.refused(401, "unauthorized");
+    as_(&server, &admin, "GET", "/models")
+        .await
+        .refused(401, "unauthorized");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_ends_open_streams() {
     let server = Server::start_with(|options, _| options.look = Duration::from_millis(100)).await;
     let model = server.model().await;

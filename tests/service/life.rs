@@ -160,6 +160,20 @@ fn a_retraining_needs_no_word_about_the_data() {
 }
 
 #[test]
+fn data_that_cannot_be_used_is_refused_by_its_own_name() {
+    let service = Service::start();
+    let headers = [("Content-Type", "text/csv")];
+    let path = "/api/v2/ai/datasets?name=twice.csv";
+    let answer = service.request("POST", path, &headers, b"a,a\n1,2\n");
+    assert_eq!(answer.error(422), "data.duplicate-column");
+    let message = answer.json()["message"].as_str().unwrap().to_owned();
+    assert!(
+        message.starts_with("twice.csv: column \"a\" appears twice"),
+        "{message}"
+    );
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
     let service = Service::start();
     let Some(id) = service.create_weather(3) else { return };

@@ -93,8 +93,8 @@ pub trait Compute: Send + Sync {
     /// Inspects and compiles a plugin. Refused with the full reason.
     async fn inspect_plugin(&self, file: PathBuf) -> Result<PluginReport, ComputeError>;
 
-    /// Reads a file of data.
-    async fn inspect_data(&self, file: PathBuf, format: DataFormat) -> Result<DataReport, ComputeError>;
+    /// Reads a file of data. `name` is what messages call it.
+    async fn inspect_data(&self, file: PathBuf, name: &str, format: DataFormat) -> Result<DataReport, ComputeError>;
 
     /// Predicts with a run's result. `rolling`: from every window, not from the last one alone.
     async fn predict(&self, run: &Run, rows: Rows, rolling: bool) -> Result<Prediction, ComputeError>;

@@ -117,7 +117,7 @@ pub async fn upload(
 }
 
 async fn add(app: &App, caller: &Caller, staged: Staged, name: String, format: DataFormat) -> Reply<StoredDataset> {
-    let report = app.compute()?.inspect_data(staged.path.clone(), format).await?;
+    let report = app.compute()?.inspect_data(staged.path.clone(), &name, format).await?;
     let dataset = StoredDataset {
         id: Uuid::new_v4().to_string(),
         name,

@@ -210,10 +210,8 @@ impl Compute for Desk {
         Ok(read?)
     }
 
-    async fn inspect_data(&self, file: PathBuf, format: DataFormat) -> Result<DataReport, ComputeError> {
-        let name = file
-            .file_name()
-            .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    async fn inspect_data(&self, file: PathBuf, name: &str, format: DataFormat) -> Result<DataReport, ComputeError> {
+        let name = name.to_owned();
         let file = open(&file)?;
         let (report, runner) = self.once(Task::Data { format, name }, &file).await?;
         runner.kill().await;

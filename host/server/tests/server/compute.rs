@@ -77,7 +77,7 @@ impl Compute for Pretender {
         })
     }
 
-    async fn inspect_data(&self, file: PathBuf, _: DataFormat) -> Result<DataReport, ComputeError> {
+    async fn inspect_data(&self, file: PathBuf, _: &str, _: DataFormat) -> Result<DataReport, ComputeError> {
         let content = std::fs::read_to_string(&file).map_err(|_| ComputeError::Refused {
             code: "unreadable-data".into(),
             message: "line 1: it is not UTF-8".into(),

@@ -17,13 +17,7 @@ struct Measured {
 }
 
 fn main() -> std::process::ExitCode {
-    match run() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    trainyard_benches::report(run)
 }
 
 fn run() -> Result<()> {

@@ -30,13 +30,7 @@ struct Size {
 }
 
 fn main() -> std::process::ExitCode {
-    match run() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    trainyard_benches::report(run)
 }
 
 fn run() -> Result<()> {

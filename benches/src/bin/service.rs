@@ -22,13 +22,7 @@ const STARTS: usize = 30;
 const CLIENTS: usize = 200;
 
 fn main() -> std::process::ExitCode {
-    match run() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    trainyard_benches::report(run)
 }
 
 fn run() -> Result<()> {

@@ -16,6 +16,7 @@ mod run;
 mod service;
 mod stop;
 mod token;
+mod typed;
 
 use args::{Arguments, Command, PlaceOptions, PluginCommand};
 use config::{Config, Flags};

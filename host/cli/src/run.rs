@@ -4,9 +4,9 @@ use crate::args::RunOptions;
 use crate::artifact;
 use crate::failure::{Failure, Result};
 use crate::output::{self, Display};
-use crate::{data, library, stop};
+use crate::{data, library, stop, typed};
 use comfy_table::{CellAlignment, Table, presets};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -131,21 +131,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
 /// The typed parameters, read by the plugin's schema, with its defaults.
 fn parameters(typed: &[String], description: &Description) -> Result<Value> {
     let schema = &description.parameters;
-    let mut given = Map::new();
-    for pair in typed {
-        let Some((name, text)) = pair.split_once('=') else {
-            return Err(Failure::Usage(format!("--param {pair}: write it as name=value")));
-        };
-        let value = schema
-            .parse_value(name.trim(), text.trim())
-            .map_err(|problem| Failure::Parameter(problem.to_string()))?;
-        if given.insert(name.trim().to_owned(), value).is_some() {
-            return Err(Failure::Parameter(format!(
-                "parameter `{}` is given twice",
-                name.trim()
-            )));
-        }
-    }
+    let given = typed::parameters(typed, schema)?;
     schema
         .complete(&Value::Object(given))
         .map_err(|problems| Failure::Parameter(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))

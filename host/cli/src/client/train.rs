@@ -8,6 +8,7 @@ use super::watch::watch;
 use crate::args::{TrainOptions, TrainingDataOptions};
 use crate::failure::{Failure, Result};
 use crate::output;
+use crate::typed;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::io::IsTerminal;
@@ -93,9 +94,8 @@ fn body(client: &Client, options: &TrainOptions, model: &Model) -> Result<Value>
 
 /// Typed parameters, read by the schema of the plugin on the server.
 pub fn parameters(client: &Client, typed: &[String], plugin: &str, version: Option<&str>) -> Result<Value> {
-    let mut given = Map::new();
     if typed.is_empty() {
-        return Ok(Value::Object(given));
+        return Ok(Value::Object(Map::new()));
     }
     let version = version.map(|version| ("version", version));
     let path = format!("/plugins/{}/schema", super::http::escaped(plugin));
@@ -104,21 +104,7 @@ pub fn parameters(client: &Client, typed: &[String], plugin: &str, version: Opti
         url: client.url().to_owned(),
         problem: format!("the plugin's schema does not read: {problem}"),
     })?;
-    for pair in typed {
-        let Some((name, text)) = pair.split_once('=') else {
-            return Err(Failure::Usage(format!("--param {pair}: write it as name=value")));
-        };
-        let value = schema
-            .parse_value(name.trim(), text.trim())
-            .map_err(|problem| Failure::Parameter(problem.to_string()))?;
-        if given.insert(name.trim().to_owned(), value).is_some() {
-            return Err(Failure::Parameter(format!(
-                "parameter `{}` is given twice",
-                name.trim()
-            )));
-        }
-    }
-    Ok(Value::Object(given))
+    typed::parameters(typed, &schema).map(Value::Object)
 }
 
 /// The `training_dataset` that options ask for, over what the model has; none where they ask for nothing.

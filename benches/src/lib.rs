@@ -1,0 +1,14 @@
+//! What the benchmarks share.
+
+use std::process::ExitCode;
+
+/// Runs a benchmark; one that fails says so in one line.
+pub fn report(run: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -122,5 +122,10 @@ fn shut_down_in_the_middle_it_goes_on_from_the_last_checkpoint() {
     service.wait_for(id, &["TRAINED"]);
     let run = service.run(id, &run);
     assert_eq!(run["attempt"], 1, "giving back does not count as an attempt: {run}");
+    let log = service.get(&format!("/api/v2/ai/models/{id}/artifact?file=log.jsonl"));
+    let log = String::from_utf8_lossy(&log.bytes).into_owned();
+    for part in ["the worker shuts down", "going on after epoch"] {
+        assert!(log.contains(part), "the full log spans the restart: {log}");
+    }
     assert!(run["checkpoint"].is_null() || service.files("artifacts").iter().all(|f| !f.contains("checkpoint")));
 }

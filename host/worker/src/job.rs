@@ -56,8 +56,10 @@ pub(crate) async fn run(shared: Arc<Shared>, delivery: Delivery, wish: watch::Re
     }
     .attempts()
     .await;
-    // Gone already where an operator deleted it.
-    let _ = tokio::fs::remove_dir_all(&folder).await;
+    if matches!(outcome, Ok(Settled::Over)) {
+        // Otherwise whoever goes on with the run goes on with its log. Gone already where an operator deleted it.
+        let _ = tokio::fs::remove_dir_all(&folder).await;
+    }
     let settled = match outcome {
         Ok(Settled::Over) => shared.broker.acknowledge(&delivery).await,
         Ok(Settled::Released) => shared.broker.release(&delivery).await,
@@ -101,17 +103,13 @@ impl Job<'_> {
             {
                 Ok(Claim::Taken(run)) => *run,
                 Ok(Claim::GivenUp(run)) => {
-                    self.tell_end(&run).await;
+                    self.publish_end(&run, run.state, run.error_log.clone()).await;
                     return Ok(Settled::Over);
                 }
                 // Someone stopped it before it began, perhaps.
                 Ok(Claim::Over(_)) | Err(StoreError::NotFound { .. }) => return Ok(Settled::Over),
                 Err(error) => return Err(error.into()),
             };
-            if run.state.is_final() {
-                self.tell_end(&run).await;
-                return Ok(Settled::Over);
-            }
             let mut recorder = match self.recorder(&run).await {
                 Ok(recorder) => recorder,
                 Err(failure) => {
@@ -288,11 +286,6 @@ impl Job<'_> {
             }
         }
         Ok(self.shared.store.change(&run.id, run.token, change).await?)
-    }
-
-    /// Tells of an end that came with the claim.
-    async fn tell_end(&self, run: &Run) {
-        self.publish_end(run, run.state, run.error_log.clone()).await;
     }
 
     async fn publish_end(&self, run: &Run, status: RunState, error: Option<String>) {

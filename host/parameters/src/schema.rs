@@ -82,11 +82,6 @@ impl Schema {
         Ok(schema)
     }
 
-    /// The schema as the plugin gave it.
-    pub fn as_json(&self) -> &Value {
-        &self.0
-    }
-
     /// The parameters by name, each with its own schema.
     pub fn properties(&self) -> impl Iterator<Item = (&str, &Value)> {
         let properties = self.0.get("properties").and_then(Value::as_object);

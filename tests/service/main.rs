@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod devices;
 mod failures;
 mod harness;
 mod life;
+mod sources;
+mod stand_in;
 mod stopping;

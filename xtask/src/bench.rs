@@ -62,6 +62,19 @@ pub fn service() -> Result<()> {
         .env("TRAINYARD", paths::target().join("release/trainyard")))
 }
 
+/// Rows from a stand-in for TDengine to batches, beside taos-ws-py and pandas.
+pub fn data(arguments: &[&str]) -> Result<()> {
+    let python = python::for_data()?;
+    run(cargo().args(["build", "--release", "--package", "trainyard-test-tdengine", "--bins"]))?;
+    run(release("trainyard-benches", &["--bin", "data"])
+        .args(arguments)
+        .env(
+            "TRAINYARD_TEST_TDENGINE",
+            paths::target().join("release/tdengine_server"),
+        )
+        .env("TRAINYARD_PYTHON", python))
+}
+
 fn release(package: &str, what: &[&str]) -> std::process::Command {
     let mut command = cargo();
     command

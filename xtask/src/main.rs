@@ -28,6 +28,7 @@ Developer commands of Trainyard
   cargo xtask plugins           build plugins/ to WebAssembly; --guests: the hostile ones of tests/guests as well
   cargo xtask bench kernels     one training step: plugin, native and PyTorch; --quick: fewer sizes; --threads N
   cargo xtask bench dlinear ETTh1.csv     ten epochs of the plugin and of its PyTorch twin
+  cargo xtask bench data        rows from TDengine's protocol to batches, and taos-ws-py with pandas; --quick: no memory
   cargo xtask bench service     the service under load: answers, starts, live streams
   cargo xtask reference         compute the numbers in tests/reference again, with PyTorch and scikit-learn
 
@@ -59,9 +60,12 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["plugins", "--guests"] => plugins::run(true),
         ["bench", "kernels", rest @ ..] => bench::kernels(rest),
         ["bench", "dlinear", data] => bench::dlinear(data),
+        ["bench", "data", rest @ ..] => bench::data(rest),
         ["bench", "service"] => bench::service(),
         ["bench", ..] => {
-            bail!("say which benchmark: cargo xtask bench kernels [--quick], bench service, or bench dlinear ETTh1.csv")
+            bail!(
+                "say which benchmark: cargo xtask bench kernels [--quick], bench service, bench data [--quick], or bench dlinear ETTh1.csv"
+            )
         }
         ["reference"] => reference::run(),
         [command @ ("setup" | "demo" | "plugins" | "reference"), rest @ ..] => {

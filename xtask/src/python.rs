@@ -9,12 +9,18 @@ use anyhow::{Context, Result, bail};
 use crate::paths;
 use crate::process::{run, succeeds};
 
-/// What the tests use to open a saved model as a Python user would.
-const FOR_TESTS: &str = "safetensors>=0.5\nnumpy>=1.24\n";
+/// What the tests use: to open a saved model as a Python user would, and a second client of TDengine.
+/// The stand-in server was checked with just this version of it.
+const FOR_TESTS: &str = "safetensors>=0.5\nnumpy>=1.24\ntaos-ws-py==0.7.0\n";
 
 /// A Python with safetensors and numpy.
 pub fn for_tests() -> Result<PathBuf> {
     environment("tests", FOR_TESTS)
+}
+
+/// A Python with what the benchmark of data is compared with.
+pub fn for_data() -> Result<PathBuf> {
+    environment("data", "taos-ws-py==0.7.0\npandas>=2\n")
 }
 
 /// A Python with what tests/reference and the benchmarks compare with; PyTorch alone is some gigabytes.

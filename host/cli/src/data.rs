@@ -11,7 +11,7 @@ pub fn prepare(options: &DataOptions, description: &Description) -> Result<Datas
         &options.file,
         &ReadOptions {
             time: options.time.clone(),
-            columns: None,
+            ..ReadOptions::default()
         },
     )?;
     let task = task(options, description, &frame)?;

@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use trainyard_data::DataError;
+use trainyard_data::tdengine::TdengineError;
 use trainyard_sandbox::SandboxError;
 
 /// The result of a command.
@@ -14,6 +15,8 @@ pub type Result<T> = std::result::Result<T, Failure>;
 pub enum Failure {
     #[error("{0}")]
     Data(#[from] DataError),
+    #[error("{0}")]
+    Tdengine(#[from] TdengineError),
     #[error("{0}")]
     Sandbox(#[from] SandboxError),
     #[error("{0}")]
@@ -118,6 +121,7 @@ impl Failure {
     pub fn code(&self) -> &str {
         match self {
             Failure::Data(error) => error.code(),
+            Failure::Tdengine(error) => error.code(),
             Failure::Sandbox(error) => error.code(),
             Failure::Toolchain(_) => "toolchain",
             Failure::File { .. } => "file",
@@ -163,6 +167,7 @@ impl Failure {
         ExitCode::from(match self {
             Failure::Toolchain(_) | Failure::File { .. } | Failure::Service(_) => 1,
             Failure::Unreachable { .. } | Failure::Connection { .. } | Failure::Stranger { .. } => 1,
+            Failure::Tdengine(_) => 1,
             Failure::Usage(_) | Failure::Config(_) => 2,
             Failure::Data(_) => 3,
             Failure::Artifact { .. } => 4,
@@ -182,6 +187,9 @@ impl Failure {
 fn exit_code_of(code: &str) -> Option<u8> {
     Some(match code {
         code if code.starts_with("data.") => 3,
+        "tdengine.bad-request" | "tdengine.not-found" | "tdengine.no-rows" | "tdengine.refused" => 3,
+        "tdengine.limit" => 7,
+        code if code.starts_with("tdengine.") => 1,
         "file" | "dataset" | "no-dataset" => 3,
         "unsuitable" => 2,
         "not-a-plugin" | "contract-mismatch" | "invalid-description" => 4,

@@ -14,11 +14,12 @@ mod plugin;
 mod predict;
 mod run;
 mod service;
+mod source;
 mod stop;
 mod token;
 mod typed;
 
-use args::{Arguments, Command, PlaceOptions, PluginCommand};
+use args::{Arguments, Command, DataCommand, PlaceOptions, PluginCommand};
 use config::{Config, Flags};
 use failure::{Failure, Result};
 
@@ -74,6 +75,10 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Download(options) => client::download(&options),
         Command::Model { client, command } => client::model(&client, &command),
         Command::Dataset { client, command } => client::dataset(&client, &command),
+        Command::Data { command } => match command {
+            DataCommand::Preview(options) => client::preview(&options),
+            DataCommand::CheckSource(options) => source::check(&options),
+        },
         Command::Up(options) => start(options.flags(), &options.place, service::up),
         Command::Serve(options) => start(options.flags(), &options.place, service::serve),
         Command::Worker(options) => start(options.flags(), &options.place, service::worker),

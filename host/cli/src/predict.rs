@@ -15,6 +15,12 @@ use trainyard_sandbox::{Control, Event, Job, Limits, Plugin, Runner, SandboxErro
 use trainyard_worker::prediction::{Cell, Table};
 
 pub fn predict(options: &PredictOptions) -> Result<()> {
+    let Some(file) = &options.file else {
+        return Err(Failure::Usage(format!(
+            "{}: a model in a folder predicts for --data FILE; --dataset is for a model on a server",
+            options.artifact.display()
+        )));
+    };
     let artifact = artifact::read(&options.artifact)?;
     let about = &artifact.about;
     let plugin = Plugin::load(&library::engine()?, &artifact.plugin)?;
@@ -29,7 +35,7 @@ pub fn predict(options: &PredictOptions) -> Result<()> {
             remedy: "put the original file back, or train again",
         });
     }
-    let dataset = Dataset::open_for_predict(&options.file, &about.preprocessing, options.rolling)?;
+    let dataset = Dataset::open_for_predict(file, &about.preprocessing, options.rolling || options.score)?;
     let display = Display::new(options.json);
     for warning in dataset.warnings() {
         display.warn(&warning.to_string());
@@ -56,7 +62,7 @@ pub fn predict(options: &PredictOptions) -> Result<()> {
     let model = artifact.model(runner.session())?;
     let outcome = runner.predict(&model);
     display.lock().unwrap_or_else(PoisonError::into_inner).finish();
-    let table = Table::of(about, &dataset, read(&outcome?)?)?;
+    let table = Table::of(about, &dataset, read(&outcome?)?, options.score)?;
     write(options, &table.columns, &text(table.rows))
 }
 

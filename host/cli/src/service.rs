@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::failure::{Failure, Result};
+use crate::source;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +49,15 @@ fn run(config: &Config, parts: Parts) -> Result<()> {
 }
 
 async fn start(config: &Config, parts: Parts) -> Result<()> {
-    let services = services(&config.data_dir).await?;
+    let mut services = services(&config.data_dir).await?;
     let shutdown = signals()?;
+    let fetched = match parts {
+        Parts::All | Parts::Worker if config.tdengine.dsn.is_some() => Some(Fetched::claim(&config.data_dir)?),
+        _ => None,
+    };
+    services.tdengine = fetched
+        .as_ref()
+        .and_then(|fetched| config.tdengine_options(&fetched.folder));
 
     let worker = match parts {
         Parts::Server => None,
@@ -97,7 +105,14 @@ async fn start(config: &Config, parts: Parts) -> Result<()> {
     };
     let working = async {
         if let Some(worker) = &worker {
-            worker.run(ended(shutdown.clone())).await;
+            let looking = async {
+                source::tell(worker).await;
+                std::future::pending().await
+            };
+            tokio::select! {
+                () = worker.run(ended(shutdown.clone())) => {}
+                () = looking => {}
+            }
         }
     };
     let (served, ()) = tokio::join!(serving, working);
@@ -114,7 +129,32 @@ async fn services(folder: &Path) -> Result<Services> {
         broker: Arc::new(SqliteBroker::new(database)),
         feed: Arc::new(LocalFeed::new()),
         artifacts: Arc::new(artifacts),
+        tdengine: None,
     })
+}
+
+/// A folder for fetched rows that no other process uses, as long as this is held.
+struct Fetched {
+    folder: PathBuf,
+    _lock: std::fs::File,
+}
+
+impl Fetched {
+    /// Takes the first free one below a data folder: those of processes that have ended are used again.
+    fn claim(data: &Path) -> Result<Self> {
+        for number in 1.. {
+            let folder = data.join(format!("tdengine/{number}"));
+            std::fs::create_dir_all(&folder).map_err(Failure::file("create the folder", &folder))?;
+            let path = folder.join("lock");
+            let lock = std::fs::File::create(&path).map_err(Failure::file("create", &path))?;
+            match lock.try_lock() {
+                Ok(()) => return Ok(Fetched { folder, _lock: lock }),
+                Err(std::fs::TryLockError::WouldBlock) => {}
+                Err(std::fs::TryLockError::Error(error)) => return Err(Failure::file("lock", &path)(error)),
+            }
+        }
+        unreachable!("numbers do not end")
+    }
 }
 
 /// Opens the database below a data folder; makes both when they are missing.

@@ -206,10 +206,12 @@ async fn a_runner_that_does_not_listen_is_an_error() {
     let runner = impostor(root.path(), &ready(), "sleep 60").start().await.unwrap();
     // Far more than a socket holds.
     let error = loop {
-        let order = Order::Do(Box::new(trainyard_worker::protocol::Task::Data {
+        let data = trainyard_worker::protocol::DataFile {
             format: trainyard_data::DataFormat::Csv,
             name: "x".repeat(1 << 20),
-        }));
+            columns: trainyard_jobs::RowColumns::default(),
+        };
+        let order = Order::Do(Box::new(trainyard_worker::protocol::Task::Data(data)));
         if let Err(error) = runner.send(&order, &[]).await {
             break error;
         }

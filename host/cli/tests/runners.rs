@@ -8,7 +8,8 @@ mod runners;
 
 use common::{result, root, weather};
 use runners::{
-    Compiled, Training, answer, compiled, dataset, failed, give, heard, hostile, launcher, limits, plugin, read,
+    Compiled, Training, answer, compiled, data_file, dataset, failed, give, heard, hostile, launcher, limits, plugin,
+    read,
 };
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -179,24 +180,34 @@ async fn a_model_is_opened_once_and_predicts_and_is_judged_many_times() {
     let rows = File::open(weather()).unwrap();
     let predict = |rolling| Task::Predict {
         format: DataFormat::Csv,
+        name: "the rows".into(),
         rolling,
+        score: rolling,
     };
     for _ in 0..2 {
         give(&open, predict(false), &[&rows]).await;
-        let Report::Predicted(prediction) = answer(&mut open).await else {
+        let Report::Predicted { prediction, times } = answer(&mut open).await else {
             panic!("it did not predict");
         };
         assert_eq!(prediction.columns, ["date", "temp_max", "temp_min"]);
         assert_eq!(prediction.rows.len(), 7);
         assert_eq!(prediction.rows[0][0], "2016-01-01");
+        assert_eq!(times.unwrap()[0], 1_451_606_400_000_000);
         assert!((-10.0..30.0).contains(&prediction.rows[0][1].as_f64().unwrap()));
     }
     give(&open, predict(true), &[&rows]).await;
-    let Report::Predicted(rolling) = answer(&mut open).await else {
+    let Report::Predicted {
+        prediction: rolling, ..
+    } = answer(&mut open).await
+    else {
         panic!("it did not predict");
     };
     assert_eq!(rolling.columns[0], "forecast");
     assert!(rolling.rows.len() > 7_000);
+    assert_eq!(rolling.columns.last().unwrap(), "anomaly_score");
+    let mut scores = rolling.rows.iter().map(|row| row.last().unwrap());
+    assert!(scores.clone().filter_map(Value::as_f64).all(|score| score >= 0.0));
+    assert!(scores.next_back().unwrap().is_null(), "the last day has not come");
 
     let path = root.path().join("bad.csv");
     fs::write(&path, "date,temp_max\n2015-01-01,1\n").unwrap();
@@ -207,8 +218,7 @@ async fn a_model_is_opened_once_and_predicts_and_is_judged_many_times() {
 
     let evaluate = Task::Evaluate {
         dataset: dataset(&training.dataset),
-        format: DataFormat::Csv,
-        data_name: "weather.csv".into(),
+        data: data_file("weather.csv"),
     };
     give(&open, evaluate, &[&rows]).await;
     let Report::Evaluated(evaluation) = answer(&mut open).await else {
@@ -313,7 +323,9 @@ async fn what_is_wrong_with_an_order_is_said() {
 
     let predict = Task::Predict {
         format: DataFormat::Csv,
+        name: "the rows".into(),
         rolling: false,
+        score: false,
     };
     give(&runner, predict, &[]).await;
     assert_eq!(failed(answer(&mut runner).await).0, "protocol");
@@ -333,10 +345,7 @@ async fn a_file_that_is_no_plugin_is_refused_and_one_of_data_described() {
     let (code, message) = failed(answer(&mut runner).await);
     assert_eq!(code, "not-a-plugin", "{message}");
 
-    let data = Task::Data {
-        format: DataFormat::Csv,
-        name: "weather.csv".into(),
-    };
+    let data = Task::Data(data_file("weather.csv"));
     give(&runner, data, &[&File::open(weather()).unwrap()]).await;
     let Report::Data(report) = answer(&mut runner).await else {
         panic!("it was not described");

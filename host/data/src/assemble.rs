@@ -4,24 +4,24 @@ use std::sync::Arc;
 
 use crate::{
     DataError, Dataset, FittedColumn, Frame, PrepareSpec, Preprocessing, Step, Task, Warning,
-    cut::{Prepared, Raw},
+    cut::{Cut, Prepared, Raw},
     dataset::Inner,
     error::quoted,
     fingerprint::fingerprint,
     matrix::{Matrix, Pick},
+    runs::Runs,
     scaling::fit,
-    window::Starts,
 };
 
 /// The data set of prepared columns, scaled by their training rows, or as a model's columns are.
 pub(crate) fn assemble(
-    frame: &Frame,
+    cut: &Cut<'_>,
     spec: &PrepareSpec,
-    model: Option<&Preprocessing>,
-    prepared: Prepared,
+    prepared: Prepared<'_>,
     mut warnings: Vec<Warning>,
 ) -> Result<Dataset, DataError> {
-    let (features, targets) = match model {
+    let frame = cut.frame;
+    let (features, targets) = match cut.model {
         // They were read in the model's order.
         Some(model) if prepared.labels.is_some() => (model.features.clone(), Vec::new()),
         Some(model) => (model.features.clone(), model.targets.clone()),
@@ -29,7 +29,7 @@ pub(crate) fn assemble(
     };
 
     // A target that is also a feature, scaled alike, is the same column of the matrix.
-    let mut columns: Vec<(&Raw, &FittedColumn)> = prepared
+    let mut columns: Vec<(&Raw<'_>, &FittedColumn)> = prepared
         .features
         .iter()
         .map(|&column| &prepared.columns[column])
@@ -43,7 +43,7 @@ pub(crate) fn assemble(
             columns.push((&prepared.columns[column], fitted));
         }
     }
-    let matrix = Matrix::scaled(columns.into_iter().map(|(raw, fitted)| (raw.values.as_slice(), fitted)));
+    let matrix = Matrix::scaled(columns.into_iter().map(|(raw, fitted)| (&*raw.values, fitted)));
 
     let class = |name: &String| FittedColumn {
         name: name.clone(),
@@ -57,6 +57,7 @@ pub(crate) fn assemble(
     let preprocessing = Preprocessing {
         task: spec.task,
         time: ordered.map(|time| time.name.clone()),
+        device: spec.device.clone(),
         targets: match prepared.labels {
             Some(_) => prepared.target_names.iter().map(class).collect(),
             None => targets,
@@ -65,7 +66,10 @@ pub(crate) fn assemble(
         missing: spec.missing_policy(),
         scaling: spec.scaling,
         window: spec.window,
-        step: ordered.and_then(|time| Step::infer(&time.micros)),
+        step: ordered.and_then(|time| {
+            let devices = cut.devices.rows.iter();
+            Step::of_devices(devices.map(|rows| &time.micros[rows.clone()]))
+        }),
         sort: spec.sort,
         duplicates: spec.duplicates,
         features,
@@ -74,7 +78,9 @@ pub(crate) fn assemble(
         .columns
         .iter()
         .map(|column| &column.name)
-        .chain(&prepared.target_names);
+        .chain(&prepared.target_names)
+        .chain(&spec.device);
+    let used = prepared.columns.first().map_or(0, |column| column.values.len());
     let [train, validation, test] = prepared.parts;
     let [train_samples, validation_samples, test_samples] = prepared.samples;
     Ok(Dataset {
@@ -85,11 +91,10 @@ pub(crate) fn assemble(
             targets: Pick::new(positions),
             matrix,
             labels: prepared.labels,
-            times: frame
-                .time()
-                .map(|time| time.of_rows(prepared.kept.as_deref(), test.end)),
-            parts: [train, validation, test, 0..0],
-            samples: [train_samples, validation_samples, test_samples, Starts::NONE],
+            times: frame.time().map(|time| time.of_rows(prepared.kept.as_deref(), used)),
+            devices: cut.devices.summary(),
+            parts: [train, validation, test, Runs::default()],
+            samples: [train_samples, validation_samples, test_samples, Runs::default()],
             preprocessing,
             kept: prepared.kept,
             missing: prepared.missing,
@@ -103,12 +108,12 @@ pub(crate) fn assemble(
 fn fitted(
     frame: &Frame,
     spec: &PrepareSpec,
-    prepared: &Prepared,
+    prepared: &Prepared<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Result<(Vec<FittedColumn>, Vec<FittedColumn>), DataError> {
     let mut fitted = Vec::with_capacity(prepared.columns.len());
     for column in &prepared.columns {
-        let fit = fit(&column.values[prepared.parts[0].clone()], spec.scaling);
+        let fit = fit(prepared.parts[0].values(&column.values), spec.scaling);
         if fit.constant {
             warnings.push(Warning::ConstantColumn {
                 column: column.name.clone(),

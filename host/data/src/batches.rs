@@ -66,20 +66,28 @@ enum Source {
 struct Plan {
     data: Arc<Inner>,
     split: SplitName,
-    order: Arc<[usize]>,
+    /// Absent: in order of time.
+    order: Option<Arc<[usize]>>,
+    /// Samples that have their turn before the pass is over, and those that had it.
+    end: usize,
+    next: usize,
     batch_size: usize,
     dtype: DType,
-    next: usize,
 }
 
 impl Iterator for Plan {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        let samples = self.order[self.next..].chunks(self.batch_size).next()?;
-        let batch = self.data.gather(self.split, samples, self.dtype);
-        self.next += batch.size;
-        Some(batch)
+        let turn = self.next..self.end.min(self.next + self.batch_size);
+        if turn.is_empty() {
+            return None;
+        }
+        self.next = turn.end;
+        Some(match &self.order {
+            Some(order) => self.data.gather(self.split, &order[turn], self.dtype),
+            None => self.data.gather(self.split, &turn.collect::<Vec<_>>(), self.dtype),
+        })
     }
 }
 
@@ -91,21 +99,22 @@ impl Dataset {
         }
         let count = self.len(split);
         let batch_size = options.batch_size.min(count.max(1));
-        let mut order = match options.shuffle {
-            Some((seed, epoch)) => permutation(count, seed, epoch),
-            None => (0..count).collect(),
+        let order = options
+            .shuffle
+            .map(|(seed, epoch)| permutation(count, seed, epoch).into());
+        let end = match options.drop_last {
+            true => count - count % options.batch_size,
+            false => count,
         };
-        if options.drop_last {
-            order.truncate(count - count % options.batch_size);
-        }
-        let left = order.len().div_ceil(batch_size);
+        let left = end.div_ceil(batch_size);
         let plan = Plan {
             data: Arc::clone(&self.inner),
             split,
-            order: order.into(),
+            order,
+            end,
+            next: 0,
             batch_size,
             dtype: options.dtype,
-            next: 0,
         };
         let small = self.batch_bytes(batch_size, options.dtype) < WORTH_A_THREAD;
         Ok(Batches {

@@ -173,14 +173,10 @@ impl Source<'_> {
                 });
             }
         }
-        let wanted =
-            |name: &String| !name.is_empty() && options.columns.as_ref().is_none_or(|list| list.contains(name));
+        let wanted = |name: &String| !name.is_empty() && options.wants(name);
         let builder = |(index, name): (usize, &String)| {
             let named = options.time.as_ref() == Some(name);
-            let guessed = options.time.is_none()
-                && index == 0
-                && sounds_like_time(name)
-                && options.columns.as_ref().is_none_or(|list| !list.contains(name));
+            let guessed = options.time.is_none() && index == 0 && sounds_like_time(name) && !options.names(name);
             match () {
                 _ if named || guessed => Builder::Time {
                     micros: Vec::new(),

@@ -2,14 +2,15 @@
 //!
 //! How it comes about is in `prepare` (for training) and `predict`; handing out batches is in `batches`.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Batch, Buffer, DType, DataError, Preprocessing, SplitName, Table, Task, TimeFormat, Warning, Window,
+    devices::DeviceSummary,
     matrix::{Element, Matrix, Pick},
-    window::Starts,
+    runs::Runs,
 };
 
 /// Data that is ready to train on or to predict for. A clone shares the same memory.
@@ -49,13 +50,15 @@ pub(crate) struct Inner {
     /// Class indices of the rows.
     pub labels: Option<Vec<u32>>,
     /// Rows of the matrix that belong to each split.
-    pub parts: [Range<usize>; 4],
-    /// Samples of each split.
-    pub samples: [Starts; 4],
+    pub parts: [Runs; 4],
+    /// Rows that the samples of each split start at.
+    pub samples: [Runs; 4],
     pub preprocessing: Preprocessing,
     /// Times of the rows.
     pub times: Option<(Vec<i64>, TimeFormat)>,
-    /// Which row of the source each row is, where rows were left out.
+    /// How many devices the device column tells apart, and the first of them.
+    pub devices: (usize, Vec<DeviceSummary>),
+    /// Which row of the source each row is, where rows were left out or moved.
     pub kept: Option<Vec<usize>>,
     pub missing: usize,
     pub warnings: Vec<Warning>,
@@ -67,11 +70,11 @@ impl Inner {
         self.preprocessing.window
     }
 
-    pub fn part(&self, split: SplitName) -> Range<usize> {
-        self.parts[split as usize].clone()
+    pub fn part(&self, split: SplitName) -> &Runs {
+        &self.parts[split as usize]
     }
 
-    pub fn samples(&self, split: SplitName) -> &Starts {
+    pub fn samples(&self, split: SplitName) -> &Runs {
         &self.samples[split as usize]
     }
 
@@ -89,7 +92,8 @@ impl Inner {
     }
 
     fn gather_as<E: Element>(&self, split: SplitName, samples: &[usize]) -> Batch {
-        let starts = self.samples(split);
+        let starts = samples.iter().map(|&sample| self.samples(split).get(sample));
+        let starts: Vec<usize> = starts.collect();
         let size = samples.len();
         let (lookback, ahead, horizon) = match self.window() {
             Some(window) => (
@@ -100,9 +104,8 @@ impl Inner {
             None => (1, 0, 1),
         };
         let mut x = Vec::with_capacity(size * lookback * self.features.count());
-        for &sample in samples {
-            self.matrix
-                .copy_rows::<E>(starts.get(sample), lookback, &self.features, &mut x);
+        for &start in &starts {
+            self.matrix.copy_rows::<E>(start, lookback, &self.features, &mut x);
         }
         let mut x_shape = vec![size, self.features.count()];
         if self.window().is_some() {
@@ -111,16 +114,14 @@ impl Inner {
         let (y, y_shape) = match &self.labels {
             _ if !self.has_targets() => (None, Vec::new()),
             Some(labels) => (
-                Some(Buffer::U32(
-                    samples.iter().map(|&sample| labels[starts.get(sample)]).collect(),
-                )),
+                Some(Buffer::U32(starts.iter().map(|&start| labels[start]).collect())),
                 vec![size],
             ),
             None => {
                 let mut y = Vec::with_capacity(size * horizon * self.targets.count());
-                for &sample in samples {
+                for &start in &starts {
                     self.matrix
-                        .copy_rows::<E>(starts.get(sample) + ahead, horizon, &self.targets, &mut y);
+                        .copy_rows::<E>(start + ahead, horizon, &self.targets, &mut y);
                 }
                 let mut y_shape = vec![size, self.targets.count()];
                 if self.window().is_some() {
@@ -196,7 +197,8 @@ impl Dataset {
         &self.inner.fingerprint
     }
 
-    /// One feature or target of a split's rows, scaled; classes as their indices. A forecast's rows with a missing value
+    /// One feature or target of a split's rows, scaled; classes as their indices. Several devices' rows come one device after
+    /// the other, here and wherever a split's rows are given. A forecast's rows with a missing value
     /// that was not filled (`missing: drop`) hold the training mean.
     pub fn column(&self, split: SplitName, name: &str) -> Result<Vec<f64>, DataError> {
         let inner = &self.inner;
@@ -226,10 +228,7 @@ impl Dataset {
             .position(|column| column.name == name)
             .ok_or_else(no_such_column)?;
         match &inner.labels {
-            Some(labels) => Ok(labels[inner.part(split)]
-                .iter()
-                .map(|&label| f64::from(label))
-                .collect()),
+            Some(labels) => Ok(inner.part(split).values(labels).map(f64::from).collect()),
             None if inner.targets.count() == 0 => Err(no_such_column()),
             None => Ok(self
                 .pick_rows(split, &Pick::new(vec![nth(&inner.targets, index)]))
@@ -249,15 +248,20 @@ impl Dataset {
 
     /// The class indices of a split's rows; `None` unless this is a classification with known labels.
     pub fn classes(&self, split: SplitName) -> Option<&[u32]> {
-        self.inner.labels.as_ref().map(|labels| &labels[self.inner.part(split)])
+        let labels = self.inner.labels.as_ref()?;
+        // The parts of a table are in one piece.
+        let rows = self.inner.part(split).iter().next().unwrap_or_default();
+        Some(&labels[rows])
     }
 
     fn pick_rows(&self, split: SplitName, pick: &Pick) -> Table {
         let part = self.inner.part(split);
         let mut values = Vec::with_capacity(part.len() * pick.count());
-        self.inner
-            .matrix
-            .copy_rows::<f64>(part.start, part.len(), pick, &mut values);
+        for rows in part.iter() {
+            self.inner
+                .matrix
+                .copy_rows::<f64>(rows.start, rows.len(), pick, &mut values);
+        }
         Table {
             values,
             rows: part.len(),
@@ -293,7 +297,7 @@ impl Dataset {
         self.inner.times.as_ref().map(|(_, format)| *format)
     }
 
-    /// The rows of the source, counted from 0 and in order of time, that a sample predicts: one, or the window's look ahead.
+    /// The rows of the source, counted from 0 and in order of time (several devices one after the other), that a sample predicts: one, or the window's look ahead.
     /// A forecast of what comes after the source goes on counting.
     pub fn target_rows(&self, split: SplitName, sample: usize) -> Result<Vec<usize>, DataError> {
         let size = self.len(split);

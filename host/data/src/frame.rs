@@ -86,6 +86,21 @@ pub struct ReadOptions {
     pub time: Option<String>,
     /// The columns to read besides the time. Absent: all.
     pub columns: Option<Vec<String>>,
+    /// The column that tells devices apart, which is read too where there is one of that name.
+    pub device: Option<String>,
+}
+
+impl ReadOptions {
+    /// Whether a column besides the time is to be read.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.columns.is_none() || self.names(name)
+    }
+
+    /// Whether a column is named as one besides the time.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        let mut names = self.columns.iter().flatten().chain(&self.device);
+        names.any(|named| named == name)
+    }
 }
 
 /// Where rows come from.
@@ -122,7 +137,10 @@ impl Frame {
         file.rewind().map_err(unreadable(&name))?;
         match format {
             DataFormat::Parquet => parquet::read(file, name, options),
-            DataFormat::Arrow => ipc::read(BufReader::with_capacity(1 << 20, file), name, options),
+            DataFormat::Arrow => {
+                let length = file.metadata().map_err(unreadable(&name))?.len();
+                ipc::read(BufReader::new(file), length, name, options)
+            }
             DataFormat::Csv | DataFormat::Tsv | DataFormat::Json => {
                 let mut bytes = Vec::new();
                 file.read_to_end(&mut bytes).map_err(unreadable(&name))?;
@@ -141,7 +159,7 @@ impl Frame {
         let (bytes, name) = (bytes.into(), source_name(name));
         match format {
             DataFormat::Parquet => parquet::read(bytes, name, options),
-            DataFormat::Arrow => ipc::read(&bytes[..], name, options),
+            DataFormat::Arrow => ipc::read(&bytes[..], bytes.len() as u64, name, options),
             DataFormat::Csv | DataFormat::Tsv | DataFormat::Json => text(&bytes, name, format, options),
         }
     }

@@ -4,6 +4,7 @@
 //! learn from it: which columns, how it is split by time, what happens to missing values, how it is scaled. The result is
 //! a [`Dataset`]: one scaled matrix that batches and sliding windows are gathered from, never a copy per window.
 //! What was learned from the training rows is a [`Preprocessing`], stored with the model and applied again to predict.
+//! Rows may be of several devices, told apart by a column ([`PrepareSpec::device`]): each is then a series of its own.
 //!
 //! ```no_run
 //! use trainyard_data::{BatchOptions, Dataset, DType, PrepareSpec, SplitName, Task, Window};
@@ -28,14 +29,17 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod arrays;
 mod assemble;
 mod batches;
 mod csv;
 mod cut;
 mod dataset;
+mod devices;
 mod error;
 mod fingerprint;
 mod frame;
+mod gaps;
 mod ipc;
 mod json;
 mod labels;
@@ -47,15 +51,18 @@ mod parquet;
 mod predict;
 mod prepare;
 mod preprocessing;
+mod runs;
 mod scaling;
 mod select;
 mod series;
+mod short;
 mod shuffle;
 mod spec;
 mod split;
 mod step;
 mod summary;
 mod table;
+pub mod tdengine;
 mod text;
 mod time;
 mod warning;
@@ -63,10 +70,12 @@ mod window;
 
 pub use batches::{Batch, BatchOptions, Batches};
 pub use dataset::{Dataset, Schema};
+pub use devices::DeviceSummary;
 pub use error::{DataError, Place};
 pub use frame::{Column, Frame, ReadOptions, TextValues, TimeColumn, Values};
+pub use gaps::{Gap, Gaps};
 pub use matrix::{Buffer, DType, Table};
-pub use overview::{ColumnOverview, Overview};
+pub use overview::{ColumnOverview, Overview, OverviewOptions};
 pub use preprocessing::{FittedColumn, Preprocessing};
 pub use shuffle::permutation;
 pub use spec::{DataFormat, Duplicates, Missing, PrepareSpec, Scaling, SplitName, Task, Window};
@@ -74,4 +83,4 @@ pub use split::Split;
 pub use step::Step;
 pub use summary::{SplitSummary, Summary};
 pub use time::{Precision, TimeFormat, format_time};
-pub use warning::Warning;
+pub use warning::{ShortDevice, Warning};

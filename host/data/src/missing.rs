@@ -1,20 +1,21 @@
 //! Fills missing values (NaN) of one column without a look into the future of another part.
 //!
-//! `parts` are the rows of training, validation and test, one after the other. A part may use what came before it, because
+//! `parts` are a device's rows of training, validation and test, one after the other. A part may use what came before it, because
 //! that is known when its rows are predicted; it never uses what comes after it.
 
 use std::ops::Range;
 
 use crate::Missing;
 
-/// Fills in place. `mean` is that of the training rows. Values stay missing only if the policy leaves them, or if
-/// nothing at all is known.
+/// Fills in place. `mean` is that of the training rows, and stands in where nothing at all is known yet. Values stay
+/// missing only if the policy leaves them.
 pub(crate) fn fill(values: &mut [f64], parts: &[Range<usize>], policy: Missing, mean: f64) {
     match policy {
-        Missing::Mean => values
-            .iter_mut()
-            .filter(|value| value.is_nan())
-            .for_each(|value| *value = mean),
+        Missing::Mean => parts.iter().flat_map(|part| part.clone()).for_each(|row| {
+            if values[row].is_nan() {
+                values[row] = mean;
+            }
+        }),
         Missing::Forward | Missing::Linear => {
             let mut known = None;
             for part in parts {
@@ -23,6 +24,9 @@ pub(crate) fn fill(values: &mut [f64], parts: &[Range<usize>], policy: Missing, 
                     interpolate(part);
                 }
                 known = carry(part, known);
+                if known.is_none() {
+                    part.fill(mean);
+                }
             }
         }
         Missing::Auto | Missing::Error | Missing::Drop => {}
@@ -108,6 +112,16 @@ mod tests {
             filled(&[1.0, GAP, GAP, 9.0], &[0..1, 1..3, 3..4], Missing::Linear),
             [1.0, 1.0, 1.0, 9.0]
         );
+    }
+
+    #[test]
+    fn a_part_before_any_value_takes_the_mean() {
+        for policy in [Missing::Linear, Missing::Forward] {
+            assert_eq!(
+                filled(&[GAP, GAP, GAP, 3.0], &[0..2, 2..4], policy),
+                [99.0, 99.0, 3.0, 3.0]
+            );
+        }
     }
 
     #[test]

@@ -1,17 +1,29 @@
-//! Puts rows in order of time, and leaves one row for each time.
+//! Puts each device's rows in order of time, and leaves one row for each time.
 
-use crate::{DataError, Duplicates, Frame, Values, format_time};
+use std::ops::Range;
+
+use crate::{DataError, Duplicates, Frame, Values, Warning, format_time};
 
 /// Checks that times rise, or makes them: sorts when asked to, and settles repeated times as asked. Frames without a time
-/// column are in the order they should be.
-pub(crate) fn in_order(frame: Frame, sort: bool, duplicates: Duplicates) -> Result<Frame, DataError> {
-    settle_repeats(sorted(frame, sort)?, duplicates)
+/// column are in the order they should be. `devices` are the rows of each device, one after the other, and are brought up
+/// to date.
+pub(crate) fn in_order(
+    frame: Frame,
+    devices: &mut Vec<Range<usize>>,
+    sort: bool,
+    duplicates: Duplicates,
+) -> Result<Frame, DataError> {
+    settle_repeats(sorted(frame, devices, sort)?, devices, duplicates)
 }
 
-/// Checks that times do not fall, or sorts them when asked to.
-pub(crate) fn sorted(frame: Frame, sort: bool) -> Result<Frame, DataError> {
+/// Checks that a device's times do not fall, or sorts them when asked to.
+pub(crate) fn sorted(frame: Frame, devices: &[Range<usize>], sort: bool) -> Result<Frame, DataError> {
     let Some(time) = frame.time() else { return Ok(frame) };
-    let Some(row) = time.micros.windows(2).position(|pair| pair[1] < pair[0]) else {
+    let falls = |rows: &Range<usize>| {
+        let times = &time.micros[rows.clone()];
+        Some(rows.start + times.windows(2).position(|pair| pair[1] < pair[0])?)
+    };
+    let Some(row) = devices.iter().find_map(falls) else {
         return Ok(frame);
     };
     if !sort {
@@ -23,30 +35,49 @@ pub(crate) fn sorted(frame: Frame, sort: bool) -> Result<Frame, DataError> {
             previous: shown(row),
         });
     }
-    let mut rows: Vec<usize> = (0..frame.rows()).collect();
-    // Stable: of equal times, the first in the file stays the first.
-    rows.sort_by_key(|&row| time.micros[row]);
-    Ok(frame.take(&rows))
+    let mut order: Vec<usize> = (0..frame.rows()).collect();
+    for rows in devices {
+        // Stable: of equal times, the first in the file stays the first.
+        order[rows.clone()].sort_by_key(|&row| time.micros[row]);
+    }
+    Ok(frame.take(&order))
 }
 
-fn settle_repeats(frame: Frame, duplicates: Duplicates) -> Result<Frame, DataError> {
+fn settle_repeats(frame: Frame, devices: &mut Vec<Range<usize>>, duplicates: Duplicates) -> Result<Frame, DataError> {
     let Some(time) = frame.time() else { return Ok(frame) };
-    let Some(first) = time.micros.windows(2).position(|pair| pair[1] == pair[0]) else {
+    let pairs = |rows: &Range<usize>| time.micros[rows.clone()].windows(2);
+    let repeats = |rows: &Range<usize>| Some(rows.start + pairs(rows).position(|pair| pair[1] == pair[0])?);
+    let Some(first) = devices.iter().find_map(repeats) else {
         return Ok(frame);
     };
     if duplicates == Duplicates::Error {
+        let cut_off = frame
+            .warnings()
+            .iter()
+            .any(|warning| matches!(warning, Warning::FinerTimes { .. }));
+        let kept = if cut_off {
+            " to the microsecond, which is as fine as times are kept"
+        } else {
+            ""
+        };
         return Err(DataError::RepeatedTime {
             file: frame.source().to_owned(),
             first: frame.place(first),
             second: frame.place(first + 1),
-            time: format_time(time.micros[first], time.format),
-            repeated: time.micros.windows(2).filter(|pair| pair[1] == pair[0]).count(),
+            time: format_time(time.micros[first], time.format) + kept,
+            repeated: devices.iter().flat_map(pairs).filter(|pair| pair[1] == pair[0]).count(),
         });
     }
     // Where each group of equal times starts, and the end of the last one.
-    let mut starts: Vec<usize> = (0..frame.rows())
-        .filter(|&row| row == 0 || time.micros[row] != time.micros[row - 1])
-        .collect();
+    let mut starts: Vec<usize> = Vec::new();
+    let mut settled_devices = Vec::with_capacity(devices.len());
+    for rows in devices.iter() {
+        let before = starts.len();
+        let is_first = |&row: &usize| row == rows.start || time.micros[row] != time.micros[row - 1];
+        starts.extend(rows.clone().filter(is_first));
+        settled_devices.push(before..starts.len());
+    }
+    *devices = settled_devices;
     let kept: Vec<usize> = match duplicates {
         Duplicates::Last => starts[1..]
             .iter()
@@ -84,6 +115,7 @@ fn mean_of_present(values: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)]
 mod tests {
     use super::*;
     use crate::{Column, TimeColumn, TimeFormat};
@@ -102,6 +134,11 @@ mod tests {
             values: Values::Numeric(values.to_vec()),
         };
         Frame::new("a.csv", vec![column], Some(time)).unwrap()
+    }
+
+    fn in_order(frame: Frame, sort: bool, duplicates: Duplicates) -> Result<Frame, DataError> {
+        let mut all = vec![0..frame.rows()];
+        super::in_order(frame, &mut all, sort, duplicates)
     }
 
     fn settled(duplicates: Duplicates) -> Vec<f64> {
@@ -144,5 +181,14 @@ mod tests {
                 .starts_with("a.csv: row 2 and row 3 have the same time 2 (2 rows repeat"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn each_device_is_in_order_for_itself() {
+        let times = frame(&[2, 1, 1, 1, 3, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let mut devices = vec![0..2, 2..3, 3..6];
+        let settled = super::in_order(times, &mut devices, true, Duplicates::Last).unwrap();
+        assert_eq!(settled.numbers("x").unwrap(), [2.0, 1.0, 3.0, 4.0, 6.0]);
+        assert_eq!(devices, [0..2, 2..3, 3..5]);
     }
 }

@@ -9,18 +9,14 @@ use ::parquet::{
     arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder},
     file::reader::ChunkReader,
 };
-use arrow_array::{
-    Array, ArrayRef, RecordBatch,
-    cast::AsArray,
-    types::{Float64Type, TimestampMicrosecondType},
-};
+use arrow_array::{ArrayRef, RecordBatch, cast::AsArray};
 use arrow_cast::cast;
-use arrow_schema::{DataType, Schema, TimeUnit};
+use arrow_schema::{ArrowError, DataType, Schema};
 
 use crate::{
     Column, DataError, Frame, Place, ReadOptions, TimeColumn, TimeFormat, Values, Warning,
+    arrays::{NoTime, TextGatherer, push_numbers, push_times},
     frame::sounds_like_time,
-    text::TextBuilder,
     time::{EXPECTED, TimeReader},
 };
 
@@ -53,18 +49,20 @@ impl Frame {
         batches: impl IntoIterator<Item = RecordBatch>,
         options: &ReadOptions,
     ) -> Result<Self, DataError> {
-        of_batches(source.into(), schema, batches.into_iter().map(Ok), options)
+        of_batches(source.into(), schema, 0, batches.into_iter().map(Ok), options)
     }
 }
 
-/// A frame from record batches of one schema, as they are read.
+/// A frame from record batches of one schema, as they are read. Room is made for `rows` at once.
 pub(crate) fn of_batches(
     source: String,
     schema: &Schema,
+    rows: usize,
     batches: impl Iterator<Item = Result<RecordBatch, DataError>>,
     options: &ReadOptions,
 ) -> Result<Frame, DataError> {
-    let gatherer = Gatherer::new(schema, &source, options)?;
+    let mut gatherer = Gatherer::new(schema, &source, options)?;
+    gatherer.reserve(rows);
     let positions = gatherer.positions();
     gatherer.gather(batches.map(|batch| {
         batch?.project(&positions).map_err(|error| DataError::Malformed {
@@ -117,9 +115,13 @@ struct Wanted {
 
 enum Builder {
     Numbers(Vec<f64>),
-    Text(TextBuilder),
+    Text(Box<TextGatherer>),
     /// The time column, of timestamps.
-    Moments(Vec<i64>),
+    Moments {
+        micros: Vec<i64>,
+        /// Whether some were finer than microseconds.
+        finer: bool,
+    },
     /// The time column, of texts or counts.
     Written {
         micros: Vec<i64>,
@@ -153,9 +155,8 @@ impl<'a> Gatherer<'a> {
                 });
             }
         }
-        let asked_for = |name: &String| options.columns.as_ref().is_some_and(|list| list.contains(name));
         let guessed = guess_time(schema)
-            .filter(|name| !asked_for(name))
+            .filter(|name| !options.names(name))
             .map(|name| (name, true));
         let time = options.time.clone().map(|name| (name, false)).or(guessed);
         let mut others = Vec::new();
@@ -163,7 +164,7 @@ impl<'a> Gatherer<'a> {
         for (position, field) in schema.fields().iter().enumerate() {
             let (name, kind) = (field.name().clone(), kind(field.data_type()));
             let is_time = time.as_ref().is_some_and(|(time, _)| *time == name);
-            if !is_time && options.columns.is_some() && !asked_for(&name) {
+            if !is_time && !options.wants(&name) {
                 continue;
             }
             let builder = match (is_time, kind) {
@@ -171,13 +172,16 @@ impl<'a> Gatherer<'a> {
                     others.push(name);
                     continue;
                 }
-                (true, Kind::Moment { .. }) => Builder::Moments(Vec::new()),
+                (true, Kind::Moment { .. }) => Builder::Moments {
+                    micros: Vec::new(),
+                    finer: false,
+                },
                 (true, _) => Builder::Written {
                     micros: Vec::new(),
                     reader: TimeReader::default(),
                 },
                 (false, Kind::Number) => Builder::Numbers(Vec::new()),
-                (false, Kind::Text | Kind::Moment { .. }) => Builder::Text(TextBuilder::default()),
+                (false, Kind::Text | Kind::Moment { .. }) => Builder::Text(Box::default()),
             };
             columns.push(Wanted {
                 name,
@@ -205,6 +209,16 @@ impl<'a> Gatherer<'a> {
     }
 
     /// Reads batches that hold exactly the wanted columns, in order.
+    fn reserve(&mut self, rows: usize) {
+        for column in &mut self.columns {
+            match &mut column.builder {
+                Builder::Numbers(values) => values.reserve(rows),
+                Builder::Moments { micros, .. } => micros.reserve(rows),
+                Builder::Text(_) | Builder::Written { .. } => {}
+            }
+        }
+    }
+
     fn gather(mut self, batches: impl Iterator<Item = Result<RecordBatch, DataError>>) -> Result<Frame, DataError> {
         for batch in batches {
             let batch = batch?;
@@ -229,7 +243,10 @@ impl<'a> Gatherer<'a> {
                     name,
                     values: Values::Text(text.finish()),
                 }),
-                Builder::Moments(micros) => {
+                Builder::Moments { micros, finer } => {
+                    if finer {
+                        self.warnings.push(Warning::FinerTimes { column: name.clone() });
+                    }
                     let (date_only, zoned) = match kind {
                         Kind::Moment { date_only, zoned } => (date_only, zoned),
                         _ => (false, false),
@@ -262,13 +279,11 @@ impl<'a> Gatherer<'a> {
 
 impl Wanted {
     fn push(&mut self, array: &ArrayRef, before: usize, source: &str) -> Result<(), DataError> {
-        let to = |wanted: &DataType| {
-            cast(array, wanted).map_err(|error| DataError::Malformed {
-                file: source.to_owned(),
-                place: Place::File,
-                problem: format!("column {}: {error}", crate::error::quoted(&self.name)),
-                remedy: "export the column as another type",
-            })
+        let unusable = |error: ArrowError| DataError::Malformed {
+            file: source.to_owned(),
+            place: Place::File,
+            problem: format!("column {}: {error}", crate::error::quoted(&self.name)),
+            remedy: "export the column as another type",
         };
         let not_a_time = |row: usize, text: &str| DataError::UnparsableTime {
             file: source.to_owned(),
@@ -278,28 +293,15 @@ impl Wanted {
             expected: EXPECTED.to_owned(),
         };
         match &mut self.builder {
-            Builder::Numbers(values) => {
-                let array = to(&DataType::Float64)?;
-                let array = array.as_primitive::<Float64Type>();
-                match array.null_count() {
-                    0 => values.extend_from_slice(array.values()),
-                    _ => values.extend(array.iter().map(|value| value.unwrap_or(f64::NAN))),
-                }
-            }
-            Builder::Text(text) => {
-                let array = to(&DataType::Utf8)?;
-                array.as_string::<i32>().iter().for_each(|value| text.push(value));
-            }
-            Builder::Moments(micros) => {
-                let array = to(&DataType::Timestamp(TimeUnit::Microsecond, None))?;
-                let array = array.as_primitive::<TimestampMicrosecondType>();
-                if let Some(row) = (0..array.len()).find(|&row| array.is_null(row)) {
-                    return Err(not_a_time(row, "NULL"));
-                }
-                micros.extend_from_slice(array.values());
-            }
+            Builder::Numbers(values) => push_numbers(values, array).map_err(unusable)?,
+            Builder::Text(text) => text.push(array).map_err(unusable)?,
+            Builder::Moments { micros, finer } => match push_times(micros, array) {
+                Ok(cut_off) => *finer |= cut_off,
+                Err(NoTime::Row(row, text)) => return Err(not_a_time(row, &text)),
+                Err(NoTime::Type(error)) => return Err(unusable(error)),
+            },
             Builder::Written { micros, reader } => {
-                let array = to(&DataType::Utf8)?;
+                let array = cast(array, &DataType::Utf8).map_err(unusable)?;
                 for (row, text) in array.as_string::<i32>().iter().enumerate() {
                     let text = text.unwrap_or("NULL");
                     micros.push(reader.read(text).ok_or_else(|| not_a_time(row, text))?);

@@ -6,11 +6,13 @@ use crate::{
     DataError, Dataset, Frame, Missing, Preprocessing, SplitName, Step, Task, Warning, Window,
     cut::{any_missing, first_missing},
     dataset::Inner,
+    devices::{DeviceLabels, Devices},
+    error::{listed, quoted},
     fingerprint::fingerprint,
     matrix::{Matrix, Pick},
     missing::fill,
     order::in_order,
-    window::{Gaps, Starts},
+    runs::Runs,
 };
 
 impl Dataset {
@@ -20,14 +22,18 @@ impl Dataset {
     }
 
     /// Prepares a frame for prediction. Targets need not be there. Samples are in the split `predict`: every row of a
-    /// table; of a series the last window alone, or with `rolling` every window there is.
+    /// table; of a series the last window alone, or with `rolling` every window there is. All rows are of one device.
     ///
     /// Where training dropped what was missing, a table's incomplete rows are left out ([`Dataset::target_rows`] tells
     /// which are there), and so are incomplete windows; an incomplete last window is an error.
     pub fn for_predict(frame: Frame, state: &Preprocessing, rolling: bool) -> Result<Self, DataError> {
         frame.check_not_empty()?;
+        check_one_device(&frame, state)?;
         let frame = match state.task {
-            Task::Forecasting => in_order(frame, state.sort, state.duplicates)?,
+            Task::Forecasting => {
+                let (frame, mut series) = Devices::group(frame, None)?;
+                in_order(frame, &mut series.rows, state.sort, state.duplicates)?
+            }
             // Predictions for a table come in the file's own order.
             Task::Regression | Task::Classification => frame,
         };
@@ -37,7 +43,7 @@ impl Dataset {
         let mut warnings = frame.warnings().to_vec();
         let mut kept = None;
         let samples = match state.window {
-            Some(window) => series(&frame, state, &columns, window, rolling)?,
+            Some(window) => series(&frame, state, &columns, &incomplete, window, rolling)?,
             None => {
                 let complete: Vec<usize> = (0..rows).filter(|&row| !incomplete[row]).collect();
                 let count = complete.len();
@@ -48,7 +54,7 @@ impl Dataset {
                         .for_each(|column| *column = complete.iter().map(|&row| column[row]).collect());
                     kept = Some(complete);
                 }
-                Starts::Run { first: 0, count }
+                Runs::from(0..count)
             }
         };
         let used = kept.as_ref().map_or(rows, Vec::len);
@@ -62,8 +68,9 @@ impl Dataset {
                 targets: Pick::new(Vec::new()),
                 matrix: Matrix::scaled(columns.iter().map(Vec::as_slice).zip(&state.features)),
                 labels: None,
-                parts: [0..0, 0..0, 0..0, 0..used],
-                samples: [Starts::NONE, Starts::NONE, Starts::NONE, samples],
+                devices: (0, Vec::new()),
+                parts: alone(Runs::from(0..used)),
+                samples: alone(samples),
                 preprocessing,
                 times: frame.time().map(|time| time.of_rows(kept.as_deref(), rows)),
                 kept,
@@ -72,6 +79,32 @@ impl Dataset {
                 fingerprint: fingerprint(&frame, state.features.iter().map(|feature| &feature.name)),
             }),
         })
+    }
+}
+
+/// The rows to predict, which have no training, validation and test part beside them.
+fn alone(predict: Runs) -> [Runs; 4] {
+    [Runs::default(), Runs::default(), Runs::default(), predict]
+}
+
+/// Rows of several devices are refused: a forecast starts after the last row of one.
+fn check_one_device(frame: &Frame, state: &Preprocessing) -> Result<(), DataError> {
+    let there = |name: &&String| frame.columns().iter().any(|column| column.name == **name);
+    let Some(column) = state.device.as_ref().filter(there) else {
+        return Ok(());
+    };
+    match &DeviceLabels::read(frame, column)?.names[..] {
+        [] | [_] => Ok(()),
+        devices => Err(DataError::BadRequest {
+            problem: format!(
+                "{}: column {} tells {} devices apart ({})",
+                frame.source(),
+                quoted(column),
+                devices.len(),
+                listed(devices)
+            ),
+            remedy: "predict for one device at a time",
+        }),
     }
 }
 
@@ -132,9 +165,10 @@ fn series(
     frame: &Frame,
     state: &Preprocessing,
     columns: &[Vec<f64>],
+    incomplete: &[bool],
     window: Window,
     rolling: bool,
-) -> Result<Starts, DataError> {
+) -> Result<Runs, DataError> {
     let (rows, lookback) = (frame.rows(), window.lookback as usize);
     let Some(last) = rows.checked_sub(lookback) else {
         return Err(DataError::TooFewRows {
@@ -147,15 +181,9 @@ fn series(
         });
     };
     let first = if rolling { 0 } else { last };
-    let mut starts = Starts::Run {
-        first,
-        count: last - first + 1,
-    };
-    if let Some(gaps) = Gaps::new(&any_missing(columns.iter().map(Vec::as_slice), rows)) {
-        starts = starts.whole(lookback, &gaps);
-    }
+    let starts = Runs::from(first..last + 1).whole(lookback, incomplete);
     match first_missing(named(state, columns, last)) {
-        Some((row, name, _)) if starts.len() == 0 => Err(DataError::MissingInLastWindow {
+        Some((row, name, _)) if starts.is_empty() => Err(DataError::MissingInLastWindow {
             file: frame.source().to_owned(),
             place: frame.place(last + row),
             column: name.to_owned(),

@@ -1,6 +1,6 @@
 //! From a frame and a spec to a data set for training.
 //!
-//! The order matters. Rows are put in order of time, then cut into parts; only then are missing values seen to, part by
+//! The order matters. Each device's rows are put in order of time, then cut into parts; only then are missing values seen to, part by
 //! part, and scales fitted to the training part. So whatever happens in later rows, the training rows stay what they are.
 
 use std::path::Path;
@@ -9,6 +9,7 @@ use crate::{
     DataError, Dataset, Duplicates, Frame, PrepareSpec, Preprocessing, ReadOptions, Task,
     assemble::assemble,
     cut::Cut,
+    devices::Devices,
     order::{in_order, sorted},
     select::Names,
 };
@@ -35,23 +36,24 @@ impl Dataset {
         frame.check_not_empty()?;
         let mut warnings = frame.warnings().to_vec();
         let names = Names::resolve(&frame, spec, &mut warnings)?;
-        let frame = ordered(frame, spec)?;
-        let cut = Cut::new(&frame, spec, model)?;
-        cut.check_sizes(window)?;
+        let (frame, mut devices) = Devices::group(frame, spec.device.as_deref())?;
+        let frame = ordered(frame, &mut devices, spec)?;
+        let cut = Cut::new(&frame, &devices, spec, model, &mut warnings)?;
         let prepared = match window {
             Some(window) => cut.series(&names, window, &mut warnings)?,
             None => cut.table(&names, spec.task, &mut warnings)?,
         };
-        assemble(&frame, spec, model, prepared, warnings)
+        assemble(&cut, spec, prepared, warnings)
     }
 }
 
 impl PrepareSpec {
-    /// What to read of a file: the time column, and the only columns that are needed where the spec names them all.
+    /// What to read of a file: time and device column, and the only columns that are needed where the spec names them all.
     pub fn read_options(&self) -> ReadOptions {
         ReadOptions {
             time: self.time.clone(),
             columns: self.named_columns(),
+            device: self.device.clone(),
         }
     }
 
@@ -60,7 +62,8 @@ impl PrepareSpec {
         if self.target.is_empty() && self.task != Task::Forecasting {
             return None;
         }
-        let more = self.target.iter().filter(|name| !columns.contains(name)).cloned();
+        let more = self.target.iter().chain(&self.device);
+        let more = more.filter(|name| !columns.contains(name)).cloned();
         let more: Vec<String> = more.collect();
         columns.extend(more);
         Some(columns)
@@ -68,14 +71,14 @@ impl PrepareSpec {
 }
 
 /// Order is checked where it means something: always for a forecast, otherwise when a time column was asked for.
-fn ordered(frame: Frame, spec: &PrepareSpec) -> Result<Frame, DataError> {
+fn ordered(frame: Frame, devices: &mut Devices, spec: &PrepareSpec) -> Result<Frame, DataError> {
     let forecasting = spec.task == Task::Forecasting;
     if !forecasting && spec.time.is_none() && !spec.sort {
         return Ok(frame);
     }
     // Tables may hold several things at one time, so repeats count only if something is to be done about them.
     if !forecasting && spec.duplicates == Duplicates::Error {
-        return sorted(frame, spec.sort);
+        return sorted(frame, &devices.rows, spec.sort);
     }
-    in_order(frame, spec.sort, spec.duplicates)
+    in_order(frame, &mut devices.rows, spec.sort, spec.duplicates)
 }

@@ -13,6 +13,9 @@ pub struct Preprocessing {
     pub task: Task,
     /// The time column, where the order of rows depends on it.
     pub time: Option<String>,
+    /// The column that tells devices apart, where it was learned from several.
+    #[serde(default)]
+    pub device: Option<String>,
     /// What it was learned from, in the order of the model's inputs.
     pub features: Vec<FittedColumn>,
     /// What is predicted, in the order of the model's outputs.
@@ -54,11 +57,13 @@ impl FittedColumn {
 }
 
 impl Preprocessing {
-    /// What to read of a file to predict for: the features, and the time column if one is needed.
+    /// What to read of a file to predict for: the features, the time column if one is needed, and the device column if
+    /// there is one.
     pub fn read_options(&self) -> ReadOptions {
         ReadOptions {
             time: self.time.clone(),
             columns: Some(self.features.iter().map(|column| column.name.clone()).collect()),
+            device: self.device.clone(),
         }
     }
 
@@ -67,6 +72,7 @@ impl Preprocessing {
         let names = |columns: &[FittedColumn]| columns.iter().map(|column| column.name.clone()).collect();
         PrepareSpec {
             time: self.time.clone(),
+            device: self.device.clone(),
             features: Some(names(&self.features)),
             target: names(&self.targets),
             split,

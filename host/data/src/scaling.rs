@@ -12,24 +12,22 @@ pub(crate) struct Fit {
 }
 
 /// Fits to the values that are present. A spread of (nearly) nothing becomes a scale of 1, by scikit-learn's bounds.
-pub(crate) fn fit(values: &[f64], scaling: Scaling) -> Fit {
-    let mut present: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
-    let (least, most) = present
-        .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)));
-    let constant = present.is_empty() || least == most;
+pub(crate) fn fit(values: impl Iterator<Item = f64> + Clone, scaling: Scaling) -> Fit {
+    let present = values.filter(|value| !value.is_nan());
+    let nothing = (f64::INFINITY, f64::NEG_INFINITY);
+    let (least, most) = present.clone().fold(nothing, |(a, b), v| (a.min(v), b.max(v)));
+    let empty = least > most;
+    let constant = empty || least == most;
     let tiny = |spread: f64| if spread < 10.0 * f64::EPSILON { 1.0 } else { spread };
     let (center, scale) = match scaling {
-        _ if present.is_empty() => (0.0, 1.0),
+        _ if empty => (0.0, 1.0),
         Scaling::None => (0.0, 1.0),
-        Scaling::Standard => standard(&present),
+        Scaling::Standard => standard(present),
         Scaling::MinMax => (least, tiny(most - least)),
         Scaling::Robust => {
-            present.sort_unstable_by(f64::total_cmp);
-            (
-                median(&present),
-                tiny(quantile(&present, 0.75) - quantile(&present, 0.25)),
-            )
+            let mut sorted: Vec<f64> = present.collect();
+            sorted.sort_unstable_by(f64::total_cmp);
+            (median(&sorted), tiny(quantile(&sorted, 0.75) - quantile(&sorted, 0.25)))
         }
     };
     Fit {
@@ -40,36 +38,57 @@ pub(crate) fn fit(values: &[f64], scaling: Scaling) -> Fit {
 }
 
 /// The mean of the values that are present; NaN if there are none.
-pub(crate) fn mean(values: &[f64]) -> f64 {
-    let present = || values.iter().copied().filter(|value| !value.is_nan());
-    sum(present()) / present().count() as f64
+pub(crate) fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut count) = (Sum::default(), 0_usize);
+    // Not a `for` loop, here and below: this way, values in several runs are as fast as values in one.
+    values.filter(|value| !value.is_nan()).for_each(|value| {
+        sum.add(value);
+        count += 1;
+    });
+    sum.total() / count as f64
 }
 
 /// Mean and population standard deviation, in two passes, with the second one correcting the rounding of the first.
-fn standard(present: &[f64]) -> (f64, f64) {
-    let count = present.len() as f64;
-    let mean = mean(present);
-    let rest = sum(present.iter().map(|value| value - mean));
-    let squares = sum(present.iter().map(|value| (value - mean) * (value - mean)));
-    let variance = ((squares - rest * rest / count) / count).max(0.0);
+fn standard(present: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let mean = mean(present.clone());
+    let (mut rest, mut squares, mut count) = (Sum::default(), Sum::default(), 0_usize);
+    present.for_each(|value| {
+        rest.add(value - mean);
+        squares.add((value - mean) * (value - mean));
+        count += 1;
+    });
+    let (count, rest) = (count as f64, rest.total());
+    let variance = ((squares.total() - rest * rest / count) / count).max(0.0);
     // Below this bound a variance is the rounding error of a constant column.
     let bound = count * f64::EPSILON * variance + (count * mean * f64::EPSILON).powi(2);
     (mean, if variance <= bound { 1.0 } else { variance.sqrt() })
 }
 
 /// A sum whose rounding error does not grow with its length (Neumaier, 1974).
-fn sum(values: impl Iterator<Item = f64>) -> f64 {
-    let (mut total, mut lost) = (0.0_f64, 0.0);
-    for value in values {
-        let next = total + value;
-        lost += if total.abs() >= value.abs() {
-            (total - next) + value
+#[derive(Default)]
+struct Sum {
+    sum: f64,
+    lost: f64,
+}
+
+impl Sum {
+    fn add(&mut self, value: f64) {
+        let next = self.sum + value;
+        self.lost += if self.sum.abs() >= value.abs() {
+            (self.sum - next) + value
         } else {
-            (value - next) + total
+            (value - next) + self.sum
         };
-        total = next;
+        self.sum = next;
     }
-    if lost.is_finite() { total + lost } else { total }
+
+    fn total(&self) -> f64 {
+        if self.lost.is_finite() {
+            self.sum + self.lost
+        } else {
+            self.sum
+        }
+    }
 }
 
 fn median(sorted: &[f64]) -> f64 {
@@ -97,7 +116,7 @@ mod tests {
     fn a_constant_column_is_centred_and_not_scaled() {
         for scaling in [Scaling::Standard, Scaling::MinMax, Scaling::Robust] {
             assert_eq!(
-                fit(&[5.1; 7], scaling),
+                fit([5.1; 7].into_iter(), scaling),
                 Fit {
                     center: 5.1,
                     scale: 1.0,
@@ -110,11 +129,11 @@ mod tests {
     #[test]
     fn missing_values_take_no_part() {
         assert_eq!(
-            fit(&[1.0, f64::NAN, 3.0], Scaling::Standard),
-            fit(&[1.0, 3.0], Scaling::Standard)
+            fit([1.0, f64::NAN, 3.0].into_iter(), Scaling::Standard),
+            fit([1.0, 3.0].into_iter(), Scaling::Standard)
         );
-        assert_eq!(mean(&[1.0, f64::NAN, 3.0]), 2.0);
-        assert!(mean(&[f64::NAN]).is_nan());
+        assert_eq!(mean([1.0, f64::NAN, 3.0].into_iter()), 2.0);
+        assert!(mean([f64::NAN].into_iter()).is_nan());
     }
 
     #[test]
@@ -122,12 +141,14 @@ mod tests {
         let values = std::iter::once(1e16)
             .chain(std::iter::repeat_n(1.0, 1_000))
             .chain([-1e16]);
-        assert_eq!(sum(values), 1_000.0);
+        let mut sum = Sum::default();
+        values.for_each(|value| sum.add(value));
+        assert_eq!(sum.total(), 1_000.0);
     }
 
     #[test]
     fn half_of_a_column_at_zero_is_no_constant_column() {
-        let fit = fit(&[0.0, 0.0, 0.0, 0.0, 100.0], Scaling::Robust);
+        let fit = fit([0.0, 0.0, 0.0, 0.0, 100.0].into_iter(), Scaling::Robust);
         assert_eq!(
             fit,
             Fit {

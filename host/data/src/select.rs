@@ -33,8 +33,13 @@ impl Names {
                 available: frame.names(),
             });
         }
+        let device = spec.device.as_deref();
+        if let Some(device) = device {
+            refuse_time(frame, device, "tells no devices apart")?;
+            frame.column(device)?;
+        }
         for names in [Some(&spec.target), spec.features.as_ref()].into_iter().flatten() {
-            check_names(frame, names)?;
+            check_names(frame, names, device)?;
         }
         if spec.task == Task::Classification && spec.target.len() > 1 {
             return Err(DataError::BadRequest {
@@ -44,7 +49,7 @@ impl Names {
         }
         let features = match &spec.features {
             Some(features) => features.clone(),
-            None => default_features(frame, if tabular { &spec.target } else { &[] }, warnings),
+            None => default_features(frame, if tabular { &spec.target } else { &[] }, device, warnings),
         };
         if features.is_empty() {
             return Err(DataError::NoFeatures {
@@ -67,18 +72,29 @@ impl Names {
     }
 }
 
-/// Refuses names that do not exist, twice the same, or the time column.
-fn check_names(frame: &Frame, names: &[String]) -> Result<(), DataError> {
+fn refuse_time(frame: &Frame, name: &str, so: &str) -> Result<(), DataError> {
+    if frame.time().is_none_or(|time| time.name != name) {
+        return Ok(());
+    }
+    Err(DataError::BadRequest {
+        problem: format!("{}: column {} is the time, so it {so}", frame.source(), quoted(name)),
+        remedy: "choose other columns, or another time column (--time)",
+    })
+}
+
+/// Refuses names that do not exist, twice the same, the time column, or the device column.
+fn check_names(frame: &Frame, names: &[String], device: Option<&str>) -> Result<(), DataError> {
     let mut seen = HashSet::new();
     for name in names {
-        if frame.time().is_some_and(|time| time.name == *name) {
+        refuse_time(frame, name, "is neither feature nor target")?;
+        if device == Some(name) {
             return Err(DataError::BadRequest {
                 problem: format!(
-                    "{}: column {} is the time, so it is neither feature nor target",
+                    "{}: column {} tells devices apart, so it is neither feature nor target",
                     frame.source(),
                     quoted(name)
                 ),
-                remedy: "choose other columns, or another time column (--time)",
+                remedy: "choose other columns, or no device column",
             });
         }
         frame.column(name)?;
@@ -92,11 +108,20 @@ fn check_names(frame: &Frame, names: &[String]) -> Result<(), DataError> {
     Ok(())
 }
 
-/// Every column of numbers that is no target. One that is numbers but for a few texts is among them: it is an error later,
+/// Every column of numbers that is no target and not the devices. One that is numbers but for a few texts is among them: it is an error later,
 /// rather than something that goes missing without a word.
-fn default_features(frame: &Frame, targets: &[String], warnings: &mut Vec<Warning>) -> Vec<String> {
+fn default_features(
+    frame: &Frame,
+    targets: &[String],
+    device: Option<&str>,
+    warnings: &mut Vec<Warning>,
+) -> Vec<String> {
     let (mut features, mut texts) = (Vec::new(), Vec::new());
-    for column in frame.columns().iter().filter(|column| !targets.contains(&column.name)) {
+    let others = frame
+        .columns()
+        .iter()
+        .filter(|column| Some(column.name.as_str()) != device);
+    for column in others.filter(|column| !targets.contains(&column.name)) {
         match &column.values {
             Values::Text(text) if text.stray.is_none() => texts.push(column.name.clone()),
             _ => features.push(column.name.clone()),

@@ -1,27 +1,34 @@
 //! Time series: every row stays where it is, because windows go by rows.
 
+use std::ops::Range;
+
 use crate::{
     DataError, Missing, SplitName, Warning, Window,
     cut::{Cut, Prepared, Raw, TRAINABLE, any_missing, count_missing, first_missing},
-    missing::fill,
+    runs::Runs,
     select::Names,
-    window::{Gaps, Starts, windows},
+    window::windows,
 };
 
 impl Cut<'_> {
     /// Columns without gaps, and the windows in each part.
-    pub fn series(&self, names: &Names, window: Window, warnings: &mut Vec<Warning>) -> Result<Prepared, DataError> {
+    pub fn series(
+        &self,
+        names: &Names,
+        window: Window,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Prepared<'_>, DataError> {
         let extra = names.targets.iter().filter(|target| !names.features.contains(target));
         let mut columns = self.numbers(names.features.iter().chain(extra))?;
         self.check_missing(&columns)?;
         let missing = count_missing(&columns);
-        let mut samples = [0, 1, 2].map(|part| windows(&self.parts[part], window, part > 0));
+        let mut samples = TRAINABLE.map(|split| self.windows(split, window));
         // Rows that no window contains still need a number.
         let mut policy = Missing::Mean;
         if self.missing == Missing::Drop {
-            let before: usize = samples.iter().map(Starts::len).sum();
+            let before: usize = samples.iter().map(Runs::len).sum();
             samples = self.whole_windows(&columns, window, samples)?;
-            let windows = before - samples.iter().map(Starts::len).sum::<usize>();
+            let windows = before - samples.iter().map(Runs::len).sum::<usize>();
             if windows > 0 {
                 warnings.push(Warning::WindowsDropped { windows });
             }
@@ -30,7 +37,7 @@ impl Cut<'_> {
             self.warn_of_empty_parts(&columns, warnings);
         }
         for column in &mut columns {
-            fill(&mut column.values, &self.parts, policy, column.mean);
+            self.fill(column, policy);
         }
         let position = |name: &String| columns.iter().position(|column| column.name == *name);
         Ok(Prepared {
@@ -47,33 +54,51 @@ impl Cut<'_> {
         })
     }
 
+    /// The first rows that a part's windows may have: of each device, and how far back its windows may look.
+    fn reach(&self, split: SplitName) -> impl Iterator<Item = (&Range<usize>, usize)> {
+        let devices = self.device_parts.iter().zip(&self.devices.rows);
+        devices.map(move |(parts, rows)| {
+            let part = &parts[split as usize];
+            let earliest = if split == SplitName::Train {
+                part.start
+            } else {
+                rows.start
+            };
+            (part, earliest)
+        })
+    }
+
+    /// Where the windows of a part start. A device that is too short for the part has none there.
+    fn windows(&self, split: SplitName, window: Window) -> Runs {
+        self.reach(split)
+            .map(|(part, earliest)| windows(part, window, earliest))
+            .collect()
+    }
+
     /// The windows without a missing value. A part that had some and is left with none is an error.
-    fn whole_windows(&self, columns: &[Raw], window: Window, samples: [Starts; 3]) -> Result<[Starts; 3], DataError> {
-        let incomplete = any_missing(columns.iter().map(|column| column.values.as_slice()), self.used());
-        let Some(gaps) = Gaps::new(&incomplete) else {
+    fn whole_windows(&self, columns: &[Raw<'_>], window: Window, samples: [Runs; 3]) -> Result<[Runs; 3], DataError> {
+        let incomplete = any_missing(columns.iter().map(|column| &*column.values), self.used());
+        if !incomplete.contains(&true) {
             return Ok(samples);
-        };
-        let samples = samples.map(|starts| starts.whole(window.rows(), &gaps));
-        for ((starts, part), split) in samples.iter().zip(&self.parts).zip(TRAINABLE) {
-            if starts.len() > 0 || part.is_empty() || !self.matters(split) {
+        }
+        let samples = samples.map(|starts| starts.whole(window.rows(), &incomplete));
+        for (starts, split) in samples.iter().zip(TRAINABLE) {
+            if !starts.is_empty() || self.parts[split as usize].is_empty() || !self.matters(split) {
                 continue;
             }
-            let before = if split == SplitName::Train {
-                0
-            } else {
-                window.lookback as usize
-            };
-            let from = part.start.saturating_sub(before);
-            let seen = columns
-                .iter()
-                .map(|column| (column.name.as_str(), &column.values[from..part.end]));
-            if let Some((row, name, _)) = first_missing(seen) {
-                return Err(DataError::NoWholeWindow {
-                    file: self.frame.source().to_owned(),
-                    part: split.part(),
-                    place: self.frame.place(from + row),
-                    column: name.to_owned(),
-                });
+            for (part, earliest) in self.reach(split) {
+                let from = part.start.saturating_sub(window.lookback as usize).max(earliest);
+                let seen = columns
+                    .iter()
+                    .map(|column| (column.name.as_str(), &column.values[from..part.end]));
+                if let Some((row, name, _)) = first_missing(seen) {
+                    return Err(DataError::NoWholeWindow {
+                        file: self.frame.source().to_owned(),
+                        part: split.part(),
+                        place: self.frame.place(from + row),
+                        column: name.to_owned(),
+                    });
+                }
             }
         }
         Ok(samples)

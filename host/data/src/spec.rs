@@ -189,13 +189,17 @@ pub struct PrepareSpec {
     /// The time column. Absent: the first column if its name and content say that it is one.
     #[serde(default)]
     pub time: Option<String>,
+    /// The column that tells which device a row is of: of texts, or of numbers that are told apart by value. Absent: all
+    /// rows are of one. The order of rows, the split and windows then go by each device's own rows; scales are common.
+    #[serde(default)]
+    pub device: Option<String>,
     /// What to learn from. Absent: every column of numbers, for tabular tasks without the targets.
     #[serde(default)]
     pub features: Option<Vec<String>>,
     /// What to predict. Empty: every column of numbers for forecasting; an error for tabular tasks.
     #[serde(default)]
     pub target: Vec<String>,
-    /// Training, validation and test rows, in order.
+    /// Training, validation and test rows, in order; of each device, if there are several.
     #[serde(default)]
     pub split: Split,
     /// What happens to missing values.
@@ -225,6 +229,7 @@ impl PrepareSpec {
         Self {
             task,
             time: None,
+            device: None,
             features: None,
             target: Vec::new(),
             split: Split::default(),

@@ -29,7 +29,27 @@ impl Default for Split {
 impl Split {
     /// The rows of training, validation and test among `rows`. Bounds of fractions are rounded to the nearest row.
     pub fn ranges(&self, rows: usize, file: &str) -> Result<[Range<usize>; 3], DataError> {
-        let ends = match self {
+        let ends = self.ends(rows);
+        if ends[2] > rows {
+            return Err(DataError::SplitTooLarge {
+                file: file.to_owned(),
+                split: self.to_string(),
+                asked: ends[2],
+                rows,
+            });
+        }
+        Ok([0..ends[0], ends[0]..ends[1], ends[1]..ends[2]])
+    }
+
+    /// The same of one device among several: where it has fewer rows than asked for, its later parts are cut short.
+    pub(crate) fn ranges_of_device(&self, rows: &Range<usize>) -> [Range<usize>; 3] {
+        let ends = self.ends(rows.len()).map(|end| rows.start + end.min(rows.len()));
+        [rows.start..ends[0], ends[0]..ends[1], ends[1]..ends[2]]
+    }
+
+    /// Where training, validation and test end.
+    fn ends(&self, rows: usize) -> [usize; 3] {
+        match self {
             Self::Rows(parts) => {
                 let mut end = 0usize;
                 parts.map(|part| {
@@ -48,16 +68,7 @@ impl Split {
                     }
                 })
             }
-        };
-        if ends[2] > rows {
-            return Err(DataError::SplitTooLarge {
-                file: file.to_owned(),
-                split: self.to_string(),
-                asked: ends[2],
-                rows,
-            });
         }
-        Ok([0..ends[0], ends[0]..ends[1], ends[1]..ends[2]])
     }
 }
 
@@ -166,6 +177,14 @@ mod tests {
         );
         let huge = format!("{0}/{0}/{0}", usize::MAX);
         assert!(huge.parse::<Split>().unwrap().ranges(100, "a.csv").is_err());
+    }
+
+    #[test]
+    fn a_short_device_has_short_later_parts() {
+        let split: Split = "6/3/2".parse().unwrap();
+        assert_eq!(split.ranges_of_device(&(100..120)), [100..106, 106..109, 109..111]);
+        assert_eq!(split.ranges_of_device(&(100..108)), [100..106, 106..108, 108..108]);
+        assert_eq!(split.ranges_of_device(&(100..104)), [100..104, 104..104, 104..104]);
     }
 
     #[test]

@@ -21,10 +21,27 @@ impl Step {
     /// The median distance of ordered times; months when every row falls on the same day of its month (or on the last
     /// day, where the month is too short for it). `None` for fewer than two rows.
     pub fn infer(times: &[i64]) -> Option<Self> {
-        if let Some(months) = months_between(times) {
+        Self::of_devices([times].into_iter())
+    }
+
+    /// The same of several devices' times: the median of all distances within one.
+    pub(crate) fn of_devices<'a>(devices: impl Iterator<Item = &'a [i64]> + Clone) -> Option<Self> {
+        if let Some(months) = months_between(devices.clone()) {
             return Some(Self::Months(months));
         }
-        median(times.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect()).map(Self::Micros)
+        let pairs = devices.flat_map(|times| times.windows(2));
+        median(pairs.map(|pair| pair[1].saturating_sub(pair[0])).collect()).map(Self::Micros)
+    }
+
+    /// How many steps lie between two times.
+    pub(crate) fn between(self, from: i64, to: i64) -> f64 {
+        match self {
+            Self::Micros(micros) => to.saturating_sub(from) as f64 / micros as f64,
+            Self::Months(months) => match (naive(from), naive(to)) {
+                (Some(from), Some(to)) => months_from(from, to) as f64 / f64::from(months),
+                _ => 0.0,
+            },
+        }
     }
 
     /// The time that is `count` steps after another.
@@ -70,8 +87,21 @@ fn naive(micros: i64) -> Option<NaiveDateTime> {
     DateTime::from_timestamp_micros(micros).map(|moment| moment.naive_utc())
 }
 
+fn months_from(from: NaiveDateTime, to: NaiveDateTime) -> i32 {
+    (to.year() - from.year()) * 12 + to.month() as i32 - from.month() as i32
+}
+
 /// The median number of months between rows, if rows come by the month.
-fn months_between(times: &[i64]) -> Option<u32> {
+fn months_between<'a>(devices: impl Iterator<Item = &'a [i64]>) -> Option<u32> {
+    let mut distances = Vec::new();
+    for times in devices.filter(|times| !times.is_empty()) {
+        add_months_between(times, &mut distances)?;
+    }
+    median(distances).and_then(|months| u32::try_from(months).ok())
+}
+
+/// The numbers of months between one device's rows; `None` if they do not come by the month.
+fn add_months_between(times: &[i64], distances: &mut Vec<i64>) -> Option<()> {
     // Most series fail at their second row, so this costs nothing for them.
     let moments = || times.iter().map(|&time| naive(time));
     let day = times
@@ -80,7 +110,6 @@ fn months_between(times: &[i64]) -> Option<u32> {
         .filter_map(|&time| naive(time))
         .map(|moment| moment.day())
         .max()?;
-    let mut distances = Vec::new();
     let mut before: Option<NaiveDateTime> = None;
     for moment in moments() {
         let moment = moment?;
@@ -89,7 +118,7 @@ fn months_between(times: &[i64]) -> Option<u32> {
             return None;
         }
         if let Some(before) = before {
-            let months = (moment.year() - before.year()) * 12 + moment.month() as i32 - before.month() as i32;
+            let months = months_from(before, moment);
             if months < 1 || moment.time() != before.time() {
                 return None;
             }
@@ -97,7 +126,7 @@ fn months_between(times: &[i64]) -> Option<u32> {
         }
         before = Some(moment);
     }
-    median(distances).and_then(|months| u32::try_from(months).ok())
+    Some(())
 }
 
 #[cfg(test)]
@@ -129,6 +158,26 @@ mod tests {
         assert_eq!(step.after(times[0], 13), column(&["2021-02-28"])[0]);
         let times = column(&["2018-06-01", "2019-06-01", "2020-06-01"]);
         assert_eq!(Step::infer(&times).unwrap().to_string(), "1 year");
+    }
+
+    #[test]
+    fn the_step_of_several_devices_is_that_within_a_device() {
+        let days = column(&["2020-01-01", "2020-01-02", "2020-01-03"]);
+        let months = column(&["2019-05-31", "2019-06-30", "2019-07-31"]);
+        let of = |devices: &[&[i64]]| Step::of_devices(devices.iter().copied());
+        assert_eq!(of(&[&days, &[], &days[..1], &days]), Some(Step::Micros(DAY)));
+        assert_eq!(of(&[&months, &months[1..], &days[..1]]), Some(Step::Months(1)));
+        assert_eq!(of(&[&days[..1], &days[..1]]), None);
+    }
+
+    #[test]
+    fn steps_are_counted_in_months_where_rows_come_by_the_month() {
+        let [from, to] = column(&["2020-01-31", "2020-07-31"])[..] else {
+            panic!()
+        };
+        assert_eq!(Step::Months(1).between(from, to), 6.0);
+        assert_eq!(Step::Months(3).between(from, to), 2.0);
+        assert_eq!(Step::Micros(DAY).between(from, to), 182.0);
     }
 
     #[test]

@@ -4,7 +4,15 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{Dataset, SplitName, error::listed, format_time};
+use crate::{
+    Dataset, DeviceSummary, SplitName,
+    error::{listed, quoted},
+    format_time,
+    runs::Runs,
+};
+
+/// Devices that are named in lines for people.
+const NAMED: usize = 5;
 
 /// The main figures of a data set. Displays as a few lines; serialises for programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -15,6 +23,12 @@ pub struct Summary {
     pub rows: usize,
     /// The time column's first and last time, as the source writes them.
     pub time: Option<(String, String)>,
+    /// How many devices the rows are of; 0 where no column tells.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub device_count: usize,
+    /// The first 50 devices, with their rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceSummary>,
     /// The usual distance between rows, such as `1 h`.
     pub step: Option<String>,
     /// The splits that have rows.
@@ -48,13 +62,18 @@ impl Dataset {
     /// The main figures, to print or to store with a run.
     pub fn summary(&self) -> Summary {
         let inner = &self.inner;
-        let between = |rows: std::ops::Range<usize>| {
+        let (device_count, devices) = inner.devices.clone();
+        let between = |rows: &Runs| {
             let (times, format) = inner.times.as_ref()?;
-            let times = &times[rows];
-            Some((
-                format_time(*times.first()?, *format),
-                format_time(*times.last()?, *format),
-            ))
+            let (first, last) = match device_count > 1 {
+                // Each device starts anew.
+                true => (rows.values(times).min()?, rows.values(times).max()?),
+                false => {
+                    let last = rows.len().checked_sub(1)?;
+                    (times[rows.get(0)], times[rows.get(last)])
+                }
+            };
+            Some((format_time(first, *format), format_time(last, *format)))
         };
         let splits = SplitName::ALL.iter().map(|&name| SplitSummary {
             name,
@@ -66,7 +85,12 @@ impl Dataset {
         Summary {
             source: inner.source.clone(),
             rows: inner.source_rows,
-            time: inner.times.as_ref().and_then(|(times, _)| between(0..times.len())),
+            time: inner
+                .times
+                .as_ref()
+                .and_then(|(times, _)| between(&Runs::from(0..times.len()))),
+            device_count,
+            devices,
             step: inner.preprocessing.step.map(|step| step.to_string()),
             splits: splits.filter(|split| split.rows > 0).collect(),
             features: schema.features,
@@ -88,6 +112,16 @@ impl fmt::Display for Summary {
             write!(f, ", one every {step}")?;
         }
         writeln!(f)?;
+        if self.device_count > 0 {
+            let described = |device: &DeviceSummary| format!("{} ({} rows)", quoted(&device.name), device.rows);
+            let named: Vec<String> = self.devices.iter().take(NAMED).map(described).collect();
+            let (count, s) = (self.device_count, if self.device_count == 1 { "" } else { "s" });
+            write!(f, "  {count} device{s}: {}", named.join(", "))?;
+            match count - named.len() {
+                0 => writeln!(f)?,
+                more => writeln!(f, " and {more} more")?,
+            }
+        }
         for split in &self.splits {
             write!(
                 f,
@@ -106,4 +140,8 @@ impl fmt::Display for Summary {
         }
         write!(f, "  missing    {}", self.missing)
     }
+}
+
+pub(crate) fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

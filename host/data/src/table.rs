@@ -7,14 +7,13 @@ use crate::{
     DataError, Missing, Task, Warning,
     cut::{Cut, Prepared, TRAINABLE, any_missing, count_missing},
     labels::Labels,
-    missing::fill,
+    runs::Runs,
     select::Names,
-    window::Starts,
 };
 
 impl Cut<'_> {
     /// Complete rows of features and targets.
-    pub fn table(&self, names: &Names, task: Task, warnings: &mut Vec<Warning>) -> Result<Prepared, DataError> {
+    pub fn table(&self, names: &Names, task: Task, warnings: &mut Vec<Warning>) -> Result<Prepared<'_>, DataError> {
         let classification = task == Task::Classification;
         let numbers = names.targets.iter().filter(|_| !classification);
         let mut columns = self.numbers(names.features.iter().chain(numbers))?;
@@ -27,12 +26,12 @@ impl Cut<'_> {
         let mut missing = count_missing(&columns);
         let (features, targets) = columns.split_at_mut(names.features.len());
 
-        let mut left_out = any_missing(targets.iter().map(|target| target.values.as_slice()), self.used());
+        let mut left_out = any_missing(targets.iter().map(|target| &*target.values), self.used());
         if let Some(labels) = &labels {
             missing += self.leave_out_unlabelled(labels, &names.targets[0], &mut left_out)?;
         }
         if self.missing == Missing::Drop {
-            let incomplete = any_missing(features.iter().map(|feature| feature.values.as_slice()), self.used());
+            let incomplete = any_missing(features.iter().map(|feature| &*feature.values), self.used());
             left_out
                 .iter_mut()
                 .zip(incomplete)
@@ -40,25 +39,37 @@ impl Cut<'_> {
         } else {
             self.warn_of_empty_parts(features, warnings);
             for feature in features {
-                fill(&mut feature.values, &self.parts, self.missing, feature.mean);
+                self.fill(feature, self.missing);
             }
         }
 
-        let kept: Vec<usize> = (0..self.used()).filter(|&row| !left_out[row]).collect();
-        let dropped = self.used() - kept.len();
+        // Part by part, so that each is in one piece however many devices there are.
+        let mut kept = Vec::with_capacity(self.used());
+        let parts = self.parts.each_ref().map(|part| {
+            let start = kept.len();
+            kept.extend(part.iter().flatten().filter(|&row| !left_out[row]));
+            start..kept.len()
+        });
+        let dropped = self.parts.iter().map(Runs::len).sum::<usize>() - kept.len();
         if dropped > 0 {
             warnings.push(Warning::RowsDropped { rows: dropped });
+        }
+        let unmoved = kept.len() == self.used() && kept.is_sorted();
+        if !unmoved {
             columns
                 .iter_mut()
                 .for_each(|column| column.values = kept.iter().map(|&row| column.values[row]).collect());
         }
-        // Where each part begins and ends among the rows that are left.
-        let position = |row: usize| kept.partition_point(|&kept| kept < row);
-        let parts = self.parts.clone().map(|part| position(part.start)..position(part.end));
         for ((part, before), split) in parts.iter().zip(&self.parts).zip(TRAINABLE) {
             if part.is_empty() && !before.is_empty() && self.matters(split) {
-                let remedy = "fill in the missing values (--missing mean), or choose fewer --features";
-                return Err(self.too_few(split, "none of them is complete".to_owned(), remedy));
+                return Err(DataError::TooFewRows {
+                    file: self.frame.source().to_owned(),
+                    part: split.part(),
+                    rows: before.len(),
+                    total: self.frame.rows(),
+                    needs: "none of them is complete".to_owned(),
+                    remedy: "fill in the missing values (--missing mean), or choose fewer --features",
+                });
             }
         }
         let (labels, classes) = match labels {
@@ -80,12 +91,9 @@ impl Cut<'_> {
             target_names: names.targets.clone(),
             labels,
             classes,
-            samples: parts.clone().map(|part| Starts::Run {
-                first: part.start,
-                count: part.len(),
-            }),
-            parts,
-            kept: (dropped > 0).then_some(kept),
+            samples: parts.clone().map(Runs::from),
+            parts: parts.map(Runs::from),
+            kept: (!unmoved).then_some(kept),
             missing,
             columns,
         })

@@ -9,6 +9,8 @@ use crate::TextValues;
 pub(crate) struct TextBuilder {
     known: HashMap<String, u32>,
     values: TextValues,
+    /// Of each different text, whether it is a number.
+    numeric: Vec<bool>,
     numbers: usize,
     others: usize,
     first_other: Option<usize>,
@@ -28,21 +30,34 @@ impl TextBuilder {
             self.values.codes.push(TextValues::MISSING);
             return;
         };
-        if text.parse::<f64>().is_ok() {
+        let last = self.values.codes.last().copied();
+        let code = match last.filter(|&code| self.values.texts.get(code as usize).is_some_and(|last| last == text)) {
+            Some(code) => code,
+            None => self.code(text),
+        };
+        self.push_code(code);
+    }
+
+    /// The code of a text, for [`TextBuilder::push_code`]. It has to be used: a text without a row would be in the column.
+    pub fn code(&mut self, text: &str) -> u32 {
+        if let Some(&code) = self.known.get(text) {
+            return code;
+        }
+        let code = self.values.texts.len() as u32;
+        self.known.insert(text.to_owned(), code);
+        self.values.texts.push(text.to_owned());
+        self.numeric.push(text.parse::<f64>().is_ok());
+        code
+    }
+
+    /// Adds a row of a text whose code is known.
+    pub fn push_code(&mut self, code: u32) {
+        if self.numeric[code as usize] {
             self.numbers += 1;
         } else {
             self.others += 1;
             self.first_other.get_or_insert(self.values.codes.len());
         }
-        let code = match self.known.get(text) {
-            Some(&code) => code,
-            None => {
-                let code = self.values.texts.len() as u32;
-                self.known.insert(text.to_owned(), code);
-                self.values.texts.push(text.to_owned());
-                code
-            }
-        };
         self.values.codes.push(code);
     }
 

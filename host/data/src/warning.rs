@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::error::{listed, quoted};
+use crate::{
+    SplitName,
+    error::{listed, quoted},
+};
 
 /// Something odd that did not stop the preparation. Displays as one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,6 +35,26 @@ pub enum Warning {
         column: String,
         /// `validation` or `test`.
         part: &'static str,
+    },
+    /// A column has no value in the training rows of some devices, so the mean of all training rows stands in until the
+    /// device's first value.
+    EmptyDevices {
+        /// The column.
+        column: String,
+        /// The devices.
+        devices: Vec<String>,
+    },
+    /// Devices have too few rows in a part for a single sample, and are left out of that part.
+    ShortDevices {
+        /// The first of them.
+        devices: Vec<ShortDevice>,
+        /// How many times there is another.
+        more: usize,
+    },
+    /// The times are finer than a microsecond, which they are kept to; the rest is cut off.
+    FinerTimes {
+        /// The time column.
+        column: String,
     },
     /// Columns of text were left out of the features.
     TextLeftOut {
@@ -65,6 +88,19 @@ pub enum Warning {
     },
 }
 
+/// A device that has too few rows in a part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShortDevice {
+    /// Its name.
+    pub device: String,
+    /// The part.
+    pub part: SplitName,
+    /// Its rows there.
+    pub rows: usize,
+    /// Rows that one sample needs.
+    pub needed: usize,
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -93,6 +129,38 @@ impl fmt::Display for Warning {
                 write!(
                     f,
                     "column {} has no value in the {part} rows; they were filled from before",
+                    quoted(column)
+                )
+            }
+            Self::EmptyDevices { column, devices } => {
+                write!(
+                    f,
+                    "column {} has no value in the training rows of some devices; the mean of all stands in: {}",
+                    quoted(column),
+                    listed(devices)
+                )
+            }
+            Self::ShortDevices { devices, more } => {
+                let described = |short: &ShortDevice| {
+                    format!(
+                        "{} of the {} part ({} rows, {} needed)",
+                        quoted(&short.device),
+                        short.part.part(),
+                        short.rows,
+                        short.needed
+                    )
+                };
+                let devices: Vec<String> = devices.iter().map(described).collect();
+                write!(f, "devices with too few rows were left out: {}", devices.join(", "))?;
+                match more {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
+            }
+            Self::FinerTimes { column } => {
+                write!(
+                    f,
+                    "column {} holds times finer than a microsecond; what is finer was cut off",
                     quoted(column)
                 )
             }

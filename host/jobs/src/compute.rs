@@ -1,11 +1,11 @@
 //! The port for what the server asks a worker to do at once.
 
-use crate::{PluginVersion, Run};
+use crate::{PluginVersion, Run, TrainingDataset};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
-use trainyard_data::DataFormat;
+use trainyard_data::{DataFormat, tdengine::Sink};
 
 /// Why something could not be computed.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,15 @@ pub struct DataReport {
     pub head: Vec<Vec<Value>>,
     /// What may be wrong.
     pub warnings: Vec<String>,
+    /// Where rows are missing in time: `step` (the usual one), `count`, `rows` that are missing, and the `longest` few.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<Value>,
+    /// The devices, where there are several: their `count`, and the `first` fifty with `name` and `rows`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Value>,
+    /// Rows that the source has, where not all were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<u64>,
 }
 
 /// Rows to predict for or to be judged on.
@@ -67,6 +76,27 @@ pub struct Rows {
     pub content: bytes::Bytes,
 }
 
+/// What to predict for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PredictInput {
+    /// Rows that came with the request.
+    Rows(Rows),
+    /// Rows of a source: where they come from is all that counts of the data set.
+    Dataset(TrainingDataset),
+}
+
+/// How to predict.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PredictOptions {
+    /// From every window, not from the last one alone.
+    pub rolling: bool,
+    /// Adds a column `anomaly_score` to a rolling forecast: how far the values that came are from those that were
+    /// predicted for them, in standard deviations of the training rows (the root of the mean square over the targets).
+    pub score: bool,
+    /// Where the prediction is written, too.
+    pub sink: Option<Sink>,
+}
+
 /// Predicted values: a header and rows, in the targets' own units.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
@@ -76,6 +106,9 @@ pub struct Prediction {
     pub rows: Vec<Vec<Value>>,
     /// What may be wrong.
     pub warnings: Vec<String>,
+    /// Rows that were written to the sink, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<u64>,
 }
 
 /// Figures of a model on some rows.
@@ -96,9 +129,17 @@ pub trait Compute: Send + Sync {
     /// Reads a file of data. `name` is what messages call it.
     async fn inspect_data(&self, file: PathBuf, name: &str, format: DataFormat) -> Result<DataReport, ComputeError>;
 
-    /// Predicts with a run's result. `rolling`: from every window, not from the last one alone.
-    async fn predict(&self, run: &Run, rows: Rows, rolling: bool) -> Result<Prediction, ComputeError>;
+    /// Reads what a data set names: its rows, or the first million of each device.
+    async fn preview(&self, dataset: TrainingDataset) -> Result<DataReport, ComputeError>;
+
+    /// Predicts with a run's result.
+    async fn predict(
+        &self,
+        run: &Run,
+        input: PredictInput,
+        options: PredictOptions,
+    ) -> Result<Prediction, ComputeError>;
 
     /// Judges a run's result: on the test rows of a data set, its own when there is none.
-    async fn evaluate(&self, run: &Run, dataset: Option<crate::TrainingDataset>) -> Result<Evaluation, ComputeError>;
+    async fn evaluate(&self, run: &Run, dataset: Option<TrainingDataset>) -> Result<Evaluation, ComputeError>;
 }

@@ -3,6 +3,7 @@
 use crate::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use trainyard_data::tdengine::{DeviceQuery, QUERY_FIELDS};
 use trainyard_data::{DataError, DataFormat, Duplicates, Missing, PrepareSpec, Scaling, Split, Task, Window};
 
 /// An uploaded file, checked when it came.
@@ -47,7 +48,24 @@ pub enum Source {
         /// Absolute, or relative to the first such folder.
         path: String,
     },
+    /// Rows of devices from the TDengine server that is configured.
+    Tdengine(DeviceQuery),
 }
+
+/// Which columns say when a row is of, and of which device, once the rows are at hand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowColumns {
+    /// The time; found by its name where it is absent.
+    pub time: Option<String>,
+    /// The device; all rows are of one where it is absent.
+    pub device: Option<String>,
+}
+
+/// The window of a forecast from TDengine where the request says none: the original's requests never do.
+const DEVICE_WINDOW: Window = Window {
+    lookback: 96,
+    horizon: 24,
+};
 
 /// What happens to rows before training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,6 +107,9 @@ pub struct TrainingDataset {
     /// The time column; found by its name when it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
+    /// The column (or TDengine's tag) that tells devices apart. Windows and splits never cross a device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_column: Option<String>,
     /// What to learn from; all columns of numbers when it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
@@ -109,19 +130,31 @@ pub struct TrainingDataset {
     pub preprocess: PreprocessOptions,
 }
 
-const FIELDS: [&str; 11] = [
+/// The fields that every source has.
+const FIELDS: [&str; 9] = [
     "source",
-    "dataset_id",
-    "path",
     "task",
     "time",
+    "device_column",
     "columns",
     "target",
     "lookback",
     "horizon",
     "split",
-    "preprocess",
 ];
+
+/// The fields of a source, or why it is none.
+fn fields_of(source: &str) -> Result<&'static [&'static str], String> {
+    match source {
+        "upload" => Ok(&["dataset_id"]),
+        "file" => Ok(&["path"]),
+        "tdengine" => Ok(&QUERY_FIELDS),
+        other => Err(format!(
+            "training_dataset has no source {}; it is \"upload\", \"file\" or \"tdengine\"",
+            trainyard_parameters::quoted(other)
+        )),
+    }
+}
 
 impl TrainingDataset {
     /// Reads what a request says: an object, or, as the original allows, a text that holds one. The error is one line.
@@ -140,18 +173,31 @@ impl TrainingDataset {
                 "training_dataset must be an object such as {\"source\":\"upload\",\"dataset_id\":\"…\"}".into(),
             );
         };
-        if let Some(name) = object.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+        let mut object = object.clone();
+        let source = match object.get("source") {
+            Some(Value::String(source)) => source.clone(),
+            Some(_) => return Err("training_dataset: source is a text: \"upload\", \"file\" or \"tdengine\"".into()),
+            // The original's requests name a device and a time, and nothing else.
+            None if object.contains_key("device_id") => {
+                object.insert("source".into(), "tdengine".into());
+                "tdengine".to_owned()
+            }
+            None => return Err("training_dataset needs a source: \"upload\", \"file\" or \"tdengine\"".into()),
+        };
+        let fields = fields_of(&source)?;
+        let known = |name: &str| FIELDS.contains(&name) || name == "preprocess" || fields.contains(&name);
+        if let Some(name) = object.keys().find(|name| !known(name)) {
             return Err(format!(
-                "training_dataset has no field {}; it has {}",
+                "training_dataset of the source {source} has no field {}; it has {}, preprocess",
                 trainyard_parameters::quoted(name),
-                FIELDS.join(", ")
+                [&FIELDS[..], fields].concat().join(", ")
             ));
         }
-        if !object.contains_key("source") {
-            return Err("training_dataset needs a source: \"upload\" or \"file\"".into());
-        }
         let dataset: Self =
-            serde_json::from_value(value.clone()).map_err(|error| format!("training_dataset: {error}"))?;
+            serde_json::from_value(Value::Object(object)).map_err(|error| format!("training_dataset: {error}"))?;
+        if let Source::Tdengine(query) = &dataset.source {
+            query.check().map_err(|error| format!("training_dataset: {error}"))?;
+        }
         if dataset.lookback.is_some() != dataset.horizon.is_some() {
             return Err("training_dataset: lookback and horizon go together".into());
         }
@@ -161,10 +207,34 @@ impl TrainingDataset {
         Ok(dataset)
     }
 
+    /// The columns to read, targets included; `None` for all.
+    pub fn read_columns(&self) -> Option<Vec<String>> {
+        let mut columns = self.columns.clone()?;
+        let more: Vec<String> = self
+            .target
+            .iter()
+            .filter(|name| !columns.contains(name))
+            .cloned()
+            .collect();
+        columns.extend(more);
+        Some(columns)
+    }
+
+    /// The columns that the request itself names.
+    pub fn row_columns(&self) -> RowColumns {
+        RowColumns {
+            time: self.time.clone(),
+            device: self.device_column.clone(),
+        }
+    }
+
     /// How rows are prepared for a plugin that can do these tasks. Whether the rows allow it shows when they are read.
-    pub fn spec(&self, tasks: &[Task]) -> Result<PrepareSpec, DataError> {
+    pub fn spec(&self, tasks: &[Task], rows: &RowColumns) -> Result<PrepareSpec, DataError> {
         let window = match (self.lookback, self.horizon) {
             (Some(lookback), Some(horizon)) => Some(Window { lookback, horizon }),
+            _ if !matches!(self.source, Source::Tdengine(_)) => None,
+            _ if self.task == Some(Task::Forecasting) => Some(DEVICE_WINDOW),
+            _ if self.task.is_none() && tasks == [Task::Forecasting] => Some(DEVICE_WINDOW),
             _ => None,
         };
         let wanted = match (self.task, window) {
@@ -185,7 +255,12 @@ impl TrainingDataset {
             });
         }
         Ok(PrepareSpec {
-            time: self.time.clone(),
+            // Of a table, the time is only a column.
+            time: match wanted {
+                Task::Forecasting => rows.time.clone(),
+                _ => self.time.clone(),
+            },
+            device: rows.device.clone(),
             features: self.columns.clone(),
             target: self.target.clone(),
             split: self.split,
@@ -231,7 +306,7 @@ mod tests {
         let text = r#"{"source":"file","path":"a.csv","target":"y","lookback":3,"horizon":2}"#;
         let dataset = TrainingDataset::parse(&json!(text)).unwrap();
         assert_eq!(dataset.target, ["y"]);
-        let spec = dataset.spec(&[Task::Forecasting]).unwrap();
+        let spec = dataset.spec(&[Task::Forecasting], &RowColumns::default()).unwrap();
         assert_eq!(
             spec.window,
             Some(Window {
@@ -239,6 +314,25 @@ mod tests {
                 horizon: 2
             })
         );
+    }
+
+    #[test]
+    fn the_originals_request_is_one_of_tdengine() {
+        let request =
+            json!({"device_id": "machine-7", "start_time": "2024-01-01 00:00:00", "end_time": "2024-02-01 00:00:00"});
+        let dataset = TrainingDataset::parse(&request).unwrap();
+        let Source::Tdengine(query) = &dataset.source else {
+            panic!()
+        };
+        assert_eq!(query.table.as_str(), "device_data");
+        let rows = RowColumns {
+            time: Some("ts".into()),
+            device: None,
+        };
+        let spec = dataset.spec(&[Task::Forecasting], &rows).unwrap();
+        assert_eq!((spec.window, spec.time.as_deref()), (Some(DEVICE_WINDOW), Some("ts")));
+        let again = TrainingDataset::parse(&serde_json::to_value(&dataset).unwrap()).unwrap();
+        assert_eq!(again, dataset);
     }
 
     #[test]
@@ -256,6 +350,14 @@ mod tests {
         );
         refused(json!({"source": "upload"}), "dataset_id");
         refused(json!({"source": "ftp"}), "ftp");
+        refused(
+            json!({"source": "file", "path": "a", "interval": "1h"}),
+            "no field `interval`",
+        );
+        refused(json!({"source": "tdengine", "path": "a"}), "no field `path`");
+        refused(json!({"source": "tdengine", "table": "a b"}), "no name");
+        refused(json!({"source": "tdengine", "fill": "linear"}), "needs an interval");
+        refused(json!({"device_id": "a\u{0}"}), "control character");
         refused(json!({"source": "file", "path": "a", "lookback": 3}), "go together");
         refused(
             json!({"source": "file", "path": "a", "preprocess": {"scale": 1}}),

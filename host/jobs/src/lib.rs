@@ -28,8 +28,10 @@ mod token;
 
 pub use artifacts::{ArtifactError, Artifacts, ByteStream, StoredObject};
 pub use broker::{Broker, BrokerError, Delivery, Signal};
-pub use compute::{Compute, ComputeError, DataReport, Evaluation, PluginReport, Prediction, Rows};
-pub use dataset::{PreprocessOptions, Source, StoredDataset, TrainingDataset};
+pub use compute::{
+    Compute, ComputeError, DataReport, Evaluation, PluginReport, PredictInput, PredictOptions, Prediction, Rows,
+};
+pub use dataset::{PreprocessOptions, RowColumns, Source, StoredDataset, TrainingDataset};
 pub use event::{Entry, Event, LogLevel};
 pub use feed::{Feed, FeedItem, Subscription};
 pub use model::{Model, ModelFilter, ModelPatch, ModelStatus, NewModel, Page};

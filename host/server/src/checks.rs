@@ -6,6 +6,7 @@ use crate::error::ApiError;
 use serde_json::{Map, Value, json};
 use std::path::{Component, Path};
 use trainyard_data::Task;
+use trainyard_data::tdengine::{DeviceQuery, Moment, Name, Sink};
 use trainyard_jobs::{PluginVersion, Source, StoreError, StoredDataset, TrainingDataset};
 use trainyard_parameters::{ParameterProblem, Schema, quoted};
 
@@ -73,7 +74,7 @@ pub async fn dataset(app: &App, given: &Value, plugin: &PluginVersion) -> Result
     let dataset = any_dataset(app, given).await?;
     let tasks: Vec<Task> = plugin.tasks.iter().filter_map(|task| task.parse().ok()).collect();
     dataset
-        .spec(&tasks)
+        .spec(&tasks, &dataset.row_columns())
         .map_err(|error| bad_dataset(format!("training_dataset: {error}")))?;
     Ok(dataset)
 }
@@ -99,8 +100,25 @@ pub async fn any_dataset(app: &App, given: &Value) -> Result<TrainingDataset, Ap
                 })?;
             known_columns(&dataset, &stored)?;
         }
+        Source::Tdengine(query) => {
+            names(&dataset)?;
+            times(query)?;
+        }
     }
     Ok(dataset)
+}
+
+/// Where a prediction is to be written. Its names are names by now.
+pub fn sink(sink: &Sink) -> Result<(), ApiError> {
+    let device = sink.device_id.as_deref().unwrap_or_default();
+    if device.chars().any(char::is_control) || device.chars().count() > 128 {
+        let message = format!(
+            "sink: the device_id {} has more than 128 or control characters",
+            quoted(device)
+        );
+        return Err(ApiError::unprocessable("invalid-sink", message));
+    }
+    Ok(())
 }
 
 fn bad_dataset(message: impl AsRef<str>) -> ApiError {
@@ -124,6 +142,49 @@ fn safe_path(path: &str) -> Result<(), ApiError> {
     )))
 }
 
+/// Columns of a database have names like all else there. Whether there are such columns, the database knows.
+fn names(dataset: &TrainingDataset) -> Result<(), ApiError> {
+    named(dataset)
+        .try_for_each(|name| Name::new(name.as_str()).map(drop))
+        .map_err(|problem| bad_dataset(format!("training_dataset: {problem}")))
+}
+
+/// Times that are no times, and ranges of them that hold none whenever they are read.
+fn times(query: &DeviceQuery) -> Result<(), ApiError> {
+    let now = chrono::Utc::now();
+    let resolved = |name: &str, moment: Option<Moment>| {
+        moment
+            .map(|moment| moment.resolve(query.time_zone, now))
+            .transpose()
+            .map_err(|problem| bad_dataset(format!("training_dataset: {name}: {problem}")))
+    };
+    let (start, end) = (
+        resolved("start_time", query.start_time)?,
+        resolved("end_time", query.end_time)?,
+    );
+    let moves = |moment: Option<Moment>| matches!(moment, Some(Moment::Ago(_)));
+    // With one of them fixed, the range is another one when a worker reads it.
+    if moves(query.start_time) == moves(query.end_time)
+        && let (Some(start), Some(end)) = (start, end)
+        && start >= end
+    {
+        return Err(bad_dataset(format!(
+            "training_dataset: start_time {start} is not before end_time {end}, so that no row is between them"
+        )));
+    }
+    Ok(())
+}
+
+/// The columns that a data set names.
+fn named(dataset: &TrainingDataset) -> impl Iterator<Item = &String> {
+    dataset
+        .time
+        .iter()
+        .chain(&dataset.device_column)
+        .chain(&dataset.target)
+        .chain(dataset.columns.iter().flatten())
+}
+
 /// The columns that are named must be those that the upload has.
 fn known_columns(dataset: &TrainingDataset, stored: &StoredDataset) -> Result<(), ApiError> {
     let columns = stored.report.get("columns").and_then(Value::as_array);
@@ -132,12 +193,7 @@ fn known_columns(dataset: &TrainingDataset, stored: &StoredDataset) -> Result<()
         .flatten()
         .filter_map(|column| column.get("name").and_then(Value::as_str))
         .collect();
-    let named = dataset
-        .time
-        .iter()
-        .chain(&dataset.target)
-        .chain(dataset.columns.iter().flatten());
-    let unknown: Vec<String> = named
+    let unknown: Vec<String> = named(dataset)
         .filter(|name| !known.contains(&name.as_str()))
         .map(|name| quoted(name))
         .collect();

@@ -2,12 +2,12 @@
 
 use crate::answer::{Answer, Envelope, Reply, ok};
 use crate::app::App;
-use crate::auth::{Caller, Reader, Uploader};
+use crate::auth::{Caller, Reader, Submitter, Uploader};
 use crate::error::ApiError;
-use crate::extract::{NoQuery, Query, Segments, content_type, unsupported};
+use crate::extract::{Json, NoQuery, Query, Segments, content_type, unsupported};
 use crate::plugins::in_use;
 use crate::staging::{self, Staged};
-use crate::{idempotency, paging, schema};
+use crate::{checks, idempotency, paging, schema};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -16,9 +16,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use trainyard_data::DataFormat;
-use trainyard_jobs::{Page, StoredDataset};
+use trainyard_jobs::{DataReport, Page, StoredDataset};
 use trainyard_parameters::quoted;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// Types of bodies, each with its format.
@@ -214,6 +214,40 @@ pub async fn preview(
     _: NoQuery,
 ) -> Reply<Value> {
     ok(app.services.store.dataset(&path.id).await?.report)
+}
+
+/// What to look at.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreviewBody {
+    /// A data set, in the form of `training_dataset`.
+    #[schema(value_type = schema::TrainingDataset)]
+    dataset: Value,
+}
+
+/// Reads the rows of a data set as a training would, up to a million of each device from a database, and says what they
+/// are.
+#[utoipa::path(post, path = "/datasets/preview", tag = "datasets",
+    request_body(content = PreviewBody, examples(
+        ("device" = (summary = "A month of a device", value = json!({
+            "dataset": {"device_id": "machine-7", "start_time": "2024-01-01", "end_time": "2024-02-01"}
+        }))),
+        ("site" = (summary = "All devices of a site, a row every ten minutes", value = json!({
+            "dataset": {"source": "tdengine", "database": "plant", "table": "meters", "tags": {"site": "berlin"},
+                "start_time": "-30d", "interval": "10m"}
+        }))))),
+    responses((status = 200, description = "What the rows are", body = Envelope<schema::DataReport>),
+        (status = 409, description = "There is no TDengine server that can be used"),
+        (status = 502, description = "TDengine cannot be reached, or fails"),
+        (status = 504, description = "TDengine does not answer in time")))]
+pub async fn look(
+    State(app): State<Arc<App>>,
+    _: Submitter,
+    _: NoQuery,
+    Json(body): Json<PreviewBody>,
+) -> Reply<DataReport> {
+    let dataset = checks::any_dataset(&app, &body.dataset).await?;
+    ok(app.compute()?.preview(dataset).await?)
 }
 
 /// Deletes a data set; not while a model or a run uses it.

@@ -188,7 +188,9 @@ impl From<ComputeError> for ApiError {
     fn from(error: ComputeError) -> Self {
         let line = error.to_string();
         match error {
-            ComputeError::Refused { code, message, details } => ApiError::unprocessable(code, message).details(details),
+            ComputeError::Refused { code, message, details } => {
+                ApiError::new(status_of_refusal(&code), code, message).details(details)
+            }
             ComputeError::Busy => ApiError::unavailable("busy", line),
             ComputeError::Timeout { .. } => ApiError::unprocessable("took-too-long", line).remedy("give less at once"),
             ComputeError::Failed(_) => {
@@ -196,5 +198,19 @@ impl From<ComputeError> for ApiError {
                 ApiError::unavailable("worker-failed", line)
             }
         }
+    }
+}
+
+/// Whose fault it is that something was refused: the request's, or of the database that it is about.
+fn status_of_refusal(code: &str) -> StatusCode {
+    match code {
+        // The request is fine; this service is not set up for it.
+        "tdengine.not-configured" | "tdengine.dsn" | "tdengine.login" => StatusCode::CONFLICT,
+        "tdengine.timeout" => StatusCode::GATEWAY_TIMEOUT,
+        "tdengine.connection" | "tdengine.server" | "tdengine.driver" | "tdengine.garbled" | "tdengine.incomplete" => {
+            StatusCode::BAD_GATEWAY
+        }
+        "tdengine.disk" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

@@ -21,7 +21,7 @@ use utoipa::{Modify, OpenApi as _};
         (name = "training", description = "Training a model, and stopping it"),
         (name = "runs", description = "What came of trainings, and what happens right now"),
         (name = "results", description = "Predictions, judgements, files"),
-        (name = "datasets", description = "Uploaded tables"),
+        (name = "datasets", description = "Tables: uploaded ones, and looks at any"),
         (name = "plugins", description = "Uploaded algorithms"),
         (name = "access", description = "Tokens, tickets and the audit log"),
         (name = "operation", description = "For whoever runs the service"),

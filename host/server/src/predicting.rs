@@ -15,11 +15,12 @@ use bytes::Bytes;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fmt;
 use std::sync::Arc;
 use trainyard_data::DataFormat;
-use trainyard_jobs::{Prediction, Rows};
+use trainyard_data::tdengine::Sink;
+use trainyard_jobs::{PredictInput, PredictOptions, Prediction, Rows};
 use utoipa::{IntoParams, ToSchema};
 
 const TYPES: &str = "application/json, text/csv, application/vnd.apache.arrow.stream or application/vnd.apache.parquet";
@@ -35,23 +36,36 @@ pub struct PredictQuery {
     run: Option<String>,
 }
 
-/// Rows in an object.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct RowsBody<'a> {
-    /// The rows.
+/// A body that says more than rows.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+struct PredictBody<'a> {
+    /// The rows; or else there is a `dataset`.
     #[serde(borrow)]
-    #[schema(value_type = Vec<schema::Row>)]
-    rows: &'a RawValue,
+    #[schema(value_type = Vec<schema::Row>, required = false)]
+    rows: Option<&'a RawValue>,
+    /// Where rows come from, in the form of `training_dataset`: all else in it is the model's own already.
+    #[schema(value_type = schema::TrainingDataset, required = false)]
+    dataset: Option<Value>,
+    /// Where the prediction is written, too. It needs no other right than predicting does: what may be written where, the
+    /// operator's TDengine user decides.
+    #[schema(value_type = Option<schema::Sink>)]
+    sink: Option<Sink>,
+    /// Adds a column `anomaly_score` to forecasts of the past: how far the values that came are from those that were
+    /// predicted, in standard deviations of the training rows. Needs `rolling`, which a `dataset` is then without saying so.
+    #[schema(required = false, default = false)]
+    score: bool,
 }
 
-/// Either form of rows.
+/// Either form of what to predict for.
 #[derive(ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "only described, never made")]
-enum RowsForm {
+enum PredictForm<'a> {
+    /// Rows alone.
     Alone(Vec<schema::Row>),
-    InObject { rows: Vec<schema::Row> },
+    /// Rows or a data set, and what becomes of the prediction.
+    InObject(PredictBody<'a>),
 }
 
 /// Predicted values.
@@ -64,6 +78,9 @@ pub struct Predicted {
     rows: Vec<Vec<Value>>,
     /// What may be wrong.
     warnings: Vec<String>,
+    /// Rows that were written to the sink, where there is one.
+    #[schema(required = false)]
+    written: u64,
 }
 
 /// What to judge on.
@@ -86,17 +103,30 @@ pub struct Evaluated {
     warnings: Vec<String>,
 }
 
-/// Predicts for rows.
+/// Predicts for rows that are sent, or for those of a data set.
 #[utoipa::path(post, path = "/models/{id}/predict", tag = "results", params(ModelPath, PredictQuery),
-    request_body(content((RowsForm = "application/json"), (String = "text/csv"),
-        (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet")),
-        description = "Rows with the columns that the model learned from"),
+    request_body(content(
+        (PredictForm<'_> = "application/json", examples(
+            ("rows" = (summary = "Rows that are sent", value = json!([{"ts": "2024-05-01 00:00:00", "value": 1.5}]))),
+            ("device" = (summary = "The next hours of a device",
+                value = json!({"dataset": {"device_id": "machine-7", "start_time": "-7d"}}))),
+            ("scores" = (summary = "Anomaly scores of a month, written back",
+                value = json!({
+                    "dataset": {"device_id": "machine-7", "start_time": "2024-01-01", "end_time": "2024-02-01"},
+                    "score": true, "sink": {"database": "plant", "table": "anomalies"}
+                }))),
+        )),
+        (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"),
+        (Vec<u8> = "application/vnd.apache.parquet")),
+        description = "Rows with the columns that the model learned from, or where they are"),
     responses((status = 200, description = "The prediction", content(
             (Envelope<Predicted> = "application/json"), (String = "text/csv"))),
-        (status = 409, description = "There is no result yet")))]
+        (status = 409, description = "There is no result yet, or no TDengine server that can be used"),
+        (status = 502, description = "TDengine cannot be reached, or fails"),
+        (status = 504, description = "TDengine does not answer in time")))]
 pub async fn predict(
     State(app): State<Arc<App>>,
-    _: Submitter,
+    Submitter(caller): Submitter,
     Segments(path): Segments<ModelPath>,
     Query(query): Query<PredictQuery>,
     headers: HeaderMap,
@@ -108,17 +138,26 @@ pub async fn predict(
     let run = app.trained_run(&model, query.run.as_deref()).await?;
     let compute = app.compute()?;
     let body = extract::read(&headers, body, app.options.max_predict_bytes, app.options.body_timeout).await?;
-    let content = if format == DataFormat::Json {
-        json_rows(body)?
-    } else {
-        body
+    let (input, mut options) = match format {
+        DataFormat::Json => asked(&app, &body).await?,
+        format => (rows(format, body)?, PredictOptions::default()),
     };
-    if content.is_empty() {
-        return Err(ApiError::unprocessable("no-rows", "there are no rows to predict for"));
+    let from_dataset = matches!(input, PredictInput::Dataset(_));
+    options.rolling = query.rolling.unwrap_or(options.score && from_dataset);
+    if options.score && !options.rolling {
+        let message =
+            "a score says how far off forecasts of the past were, and the last forecast is of what has not come";
+        return Err(
+            ApiError::unprocessable("score-needs-rolling", message).remedy("add ?rolling=true, or leave out score")
+        );
     }
-    let prediction = compute
-        .predict(&run, Rows { format, content }, query.rolling.unwrap_or(false))
-        .await?;
+    let sink = options.sink.clone();
+    let prediction = compute.predict(&run, input, options).await?;
+    if let (Some(sink), Some(written)) = (sink, prediction.written) {
+        let details = json!({"run": run.id, "sink": sink, "rows": written});
+        app.audit(&caller, "write-prediction", format!("model {}", model.id), details)
+            .await;
+    }
     let accepts = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok())
@@ -136,7 +175,9 @@ pub async fn predict(
 #[utoipa::path(post, path = "/models/{id}/evaluate", tag = "results", params(ModelPath),
     request_body = Option<EvaluateBody>,
     responses((status = 200, description = "The figures", body = Envelope<Evaluated>),
-        (status = 409, description = "There is no result yet")))]
+        (status = 409, description = "There is no result yet, or no TDengine server that can be used"),
+        (status = 502, description = "TDengine cannot be reached, or fails"),
+        (status = 504, description = "TDengine does not answer in time")))]
 pub async fn evaluate(
     State(app): State<Arc<App>>,
     _: Submitter,
@@ -157,17 +198,47 @@ pub async fn evaluate(
     })
 }
 
-/// The array of rows in a JSON body, as it stands. It is only looked over: a worker reads it.
-fn json_rows(body: Bytes) -> Result<Bytes, ApiError> {
+/// What a JSON body asks for.
+async fn asked(app: &App, body: &Bytes) -> Result<(PredictInput, PredictOptions), ApiError> {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    let rows = if first == Some(&b'{') {
-        let inner: RowsBody<'_> = extract::json(&body)?;
-        body.slice_ref(inner.rows.get().as_bytes())
-    } else {
-        body.clone()
+    if first != Some(&b'{') {
+        return Ok((json_rows(body.clone())?, PredictOptions::default()));
+    }
+    let object: PredictBody<'_> = extract::json(body)?;
+    let input = match (object.rows, &object.dataset) {
+        (Some(rows), None) => json_rows(body.slice_ref(rows.get().as_bytes()))?,
+        (None, Some(dataset)) => PredictInput::Dataset(checks::any_dataset(app, dataset).await?),
+        (given, _) => {
+            let many = if given.is_some() { "both" } else { "neither" };
+            return Err(ApiError::unprocessable(
+                "invalid-body",
+                format!("the body: it needs rows or a dataset, and has {many}"),
+            )
+            .remedy("send {\"rows\":[…]} or {\"dataset\":{…}}"));
+        }
     };
-    let Objects = extract::json(&rows)?;
-    Ok(rows)
+    if let Some(sink) = &object.sink {
+        checks::sink(sink)?;
+    }
+    let options = PredictOptions {
+        rolling: false,
+        score: object.score,
+        sink: object.sink,
+    };
+    Ok((input, options))
+}
+
+/// The rows of a JSON array, as it stands. It is only looked over: a worker reads it.
+fn json_rows(array: Bytes) -> Result<PredictInput, ApiError> {
+    let Objects = extract::json(&array)?;
+    rows(DataFormat::Json, array)
+}
+
+fn rows(format: DataFormat, content: Bytes) -> Result<PredictInput, ApiError> {
+    if content.is_empty() {
+        return Err(ApiError::unprocessable("no-rows", "there are no rows to predict for"));
+    }
+    Ok(PredictInput::Rows(Rows { format, content }))
 }
 
 /// An array of objects, of which nothing is kept.

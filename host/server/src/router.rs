@@ -73,6 +73,7 @@ fn long() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(plugins::upload))
         .routes(routes!(datasets::upload))
+        .routes(routes!(datasets::look))
         .routes(routes!(predicting::predict))
         .routes(routes!(predicting::evaluate))
         .routes(routes!(live::stream))

@@ -39,7 +39,28 @@ pub struct TrainBody {
 }
 
 /// Submits a training. A worker takes it; see `logs/stream` for what happens.
-#[utoipa::path(post, path = "/models/{id}/train", tag = "training", request_body = Option<TrainBody>,
+#[utoipa::path(post, path = "/models/{id}/train", tag = "training",
+    request_body(content = Option<TrainBody>, examples(
+        ("own" = (summary = "With all that the model has", value = json!({}))),
+        ("device" = (summary = "A month of a device, as the original asks", value = json!({
+            "training_dataset": {
+                "device_id": "machine-7", "start_time": "2024-01-01 00:00:00", "end_time": "2024-02-01 00:00:00"
+            }
+        }))),
+        ("site" = (summary = "All devices of a site, a row every ten minutes", value = json!({
+            "training_dataset": {
+                "source": "tdengine", "database": "plant", "table": "meters", "tags": {"site": "berlin"},
+                "start_time": "-90d", "interval": "10m", "fill": "linear", "target": "current",
+                "lookback": 144, "horizon": 36
+            },
+            "training_parameters": {"epochs": 50}, "seed": 1
+        }))),
+        ("upload" = (summary = "An uploaded file", value = json!({
+            "training_dataset": {
+                "source": "upload", "dataset_id": "4f4c5c0e-7f1c-4b3b-9a53-9b8a3c1f5d2e",
+                "target": "temp_max", "lookback": 60, "horizon": 7
+            }
+        }))))),
     params(ModelPath, schema::IdempotencyKey),
     responses((status = 200, description = "The run", body = Envelope<schema::Submitted>),
         (status = 409, description = "A run is under way, or the same request is being answered")))]

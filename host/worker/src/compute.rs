@@ -3,7 +3,7 @@
 use crate::code::PluginFiles;
 use crate::failure::Failure;
 use crate::process::Runner;
-use crate::protocol::{Order, PluginIdentity, Report, Task, TaskLimits, files};
+use crate::protocol::{DataFile, Order, PluginIdentity, Report, Task, TaskLimits, files};
 use crate::source;
 use crate::worker::Shared;
 use async_trait::async_trait;
@@ -18,12 +18,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use trainyard_data::DataFormat;
+use trainyard_data::tdengine::{Sink, SinkColumn, SinkRows};
 use trainyard_jobs::{
-    Compute, ComputeError, DataReport, Evaluation, PluginReport, PluginVersion, Prediction, Rows, Run, TrainingDataset,
+    Compute, ComputeError, DataReport, Evaluation, PluginReport, PluginVersion, PredictInput, PredictOptions,
+    Prediction, RowColumns, Rows, Run, TrainingDataset,
 };
 
 /// How long a request waits for its turn before it is told to come again.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Rows of each device that a preview reads.
+const PREVIEWED: u64 = 1_000_000;
+/// What messages call rows that came with a request.
+const ROWS: &str = "the rows";
 /// How often a runner's memory is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -146,6 +152,25 @@ impl Desk {
         }
     }
 
+    /// Writes a prediction to a table of the user's.
+    async fn write(
+        &self,
+        run: &Run,
+        sink: &Sink,
+        prediction: &Prediction,
+        times: Option<Vec<i64>>,
+    ) -> Result<u64, ComputeError> {
+        let Some(tdengine) = &self.shared.tdengine else {
+            return Err(source::not_configured().into());
+        };
+        let Some(times) = times else {
+            let message = "the rows have no times, so the prediction cannot be written to a table of times";
+            return Err(Failure::job("sink", message).into());
+        };
+        let rows = sink_rows(run, prediction, times);
+        Ok(tdengine.write(sink, &rows).await.map_err(Failure::from)?)
+    }
+
     fn limits(&self) -> TaskLimits {
         let options = &self.shared.options;
         TaskLimits {
@@ -211,9 +236,13 @@ impl Compute for Desk {
     }
 
     async fn inspect_data(&self, file: PathBuf, name: &str, format: DataFormat) -> Result<DataReport, ComputeError> {
-        let name = name.to_owned();
+        let data = DataFile {
+            format,
+            name: name.to_owned(),
+            columns: RowColumns::default(),
+        };
         let file = open(&file)?;
-        let (report, runner) = self.once(Task::Data { format, name }, &file).await?;
+        let (report, runner) = self.once(Task::Data(data), &file).await?;
         runner.kill().await;
         match report {
             Report::Data(report) => Ok(report),
@@ -221,14 +250,59 @@ impl Compute for Desk {
         }
     }
 
-    async fn predict(&self, run: &Run, rows: Rows, rolling: bool) -> Result<Prediction, ComputeError> {
-        let file = in_memory(&rows.content).map_err(|error| ComputeError::Failed(error.to_string()))?;
+    async fn preview(&self, dataset: TrainingDataset) -> Result<DataReport, ComputeError> {
+        let opened = source::open(&self.shared, &dataset, Some(PREVIEWED), &|_| {}).await?;
+        let (report, runner) = self.once(Task::Data(opened.data), &opened.file).await?;
+        runner.kill().await;
+        match report {
+            Report::Data(mut report) => {
+                let fetched = opened.fetched.as_ref();
+                report.counted = fetched
+                    .map(|fetched| fetched.counted)
+                    .filter(|counted| *counted != report.rows);
+                report
+                    .warnings
+                    .extend(fetched.iter().flat_map(|fetched| fetched.notes.clone()));
+                Ok(report)
+            }
+            other => Err(unexpected(&other).into()),
+        }
+    }
+
+    async fn predict(
+        &self,
+        run: &Run,
+        input: PredictInput,
+        options: PredictOptions,
+    ) -> Result<Prediction, ComputeError> {
+        let (file, format, name, device) = match input {
+            PredictInput::Rows(Rows { format, content }) => {
+                let file = in_memory(&content).map_err(|error| ComputeError::Failed(error.to_string()))?;
+                (file, format, ROWS.to_owned(), None)
+            }
+            PredictInput::Dataset(dataset) => {
+                let opened = source::open(&self.shared, &dataset, None, &|_| {}).await?;
+                let only = opened.fetched.as_ref().and_then(|fetched| match &fetched.devices[..] {
+                    [only] => Some(only.name.clone()),
+                    _ => None,
+                });
+                (opened.file, opened.data.format, opened.data.name, only)
+            }
+        };
         let task = Task::Predict {
-            format: rows.format,
-            rolling,
+            format,
+            name,
+            rolling: options.rolling,
+            score: options.score,
         };
         match self.ask_model(run, task, &file).await? {
-            Report::Predicted(prediction) => Ok(prediction),
+            Report::Predicted { mut prediction, times } => {
+                if let Some(mut sink) = options.sink {
+                    sink.device_id = sink.device_id.or(device);
+                    prediction.written = Some(self.write(run, &sink, &prediction, times).await?);
+                }
+                Ok(prediction)
+            }
             other => Err(unexpected(&other).into()),
         }
     }
@@ -239,13 +313,12 @@ impl Compute for Desk {
             None => TrainingDataset::parse(&run.training_dataset).map_err(ComputeError::Failed)?,
         };
         let shared = &self.shared;
-        let data = source::open(&dataset, &shared.store, &shared.artifacts, &shared.options.data_roots).await?;
+        let opened = source::open(shared, &dataset, None, &|_| {}).await?;
         let task = Task::Evaluate {
             dataset,
-            format: data.format,
-            data_name: data.name,
+            data: opened.data,
         };
-        match self.ask_model(run, task, &data.file).await? {
+        match self.ask_model(run, task, &opened.file).await? {
             Report::Evaluated(evaluation) => Ok(evaluation),
             other => Err(unexpected(&other).into()),
         }
@@ -315,6 +388,38 @@ pub(crate) fn identity(run: &Run) -> PluginIdentity {
         name: run.plugin.clone(),
         version: run.plugin_version.clone(),
         digest: run.plugin_digest.clone(),
+    }
+}
+
+/// A prediction as columns, without what only numbers its rows.
+fn sink_rows(run: &Run, prediction: &Prediction, times: Vec<i64>) -> SinkRows {
+    // The first column is the time, or, with several forecasts, their number.
+    let first = 1 + usize::from(prediction.columns.first().is_some_and(|name| name == "forecast"));
+    let column = |at: usize| {
+        let cells = prediction.rows.iter().map(|row| &row[at]);
+        match prediction.rows.first().map(|row| &row[at]) {
+            Some(Value::String(_)) => {
+                SinkColumn::Texts(cells.map(|cell| cell.as_str().unwrap_or_default().to_owned()).collect())
+            }
+            _ => SinkColumn::Numbers(cells.map(|cell| cell.as_f64().unwrap_or(f64::NAN)).collect()),
+        }
+    };
+    // `p(class)` is no name of a column.
+    let name = |name: &String| match name.strip_prefix("p(").and_then(|rest| rest.strip_suffix(')')) {
+        Some(class) => format!("p_{class}"),
+        None => name.clone(),
+    };
+    SinkRows {
+        run_id: run.id.clone(),
+        model_id: run.model_id,
+        times,
+        columns: prediction
+            .columns
+            .iter()
+            .enumerate()
+            .skip(first)
+            .map(|(at, called)| (name(called), column(at)))
+            .collect(),
     }
 }
 

@@ -5,16 +5,17 @@ use crate::failure::Failure;
 use crate::protocol::{Order, Task, TaskLimits};
 use crate::recorder::Recorder;
 use crate::results::run_key;
-use crate::source;
+use crate::source::{self, OpenData};
 use crate::usage::Meter;
 use crate::watch::Watched;
 use crate::worker::Shared;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::Arc;
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OnceCell, watch};
 use tokio::time::{Duration, Instant};
+use trainyard_data::tdengine::{Fetched, Progress};
 use trainyard_jobs::state::{Change, MOST_ATTEMPTS};
 use trainyard_jobs::{
     ArtifactError, Claim, Delivery, Event, Finished, LogLevel, Run, RunState, StoreError, TrainingDataset,
@@ -22,6 +23,8 @@ use trainyard_jobs::{
 
 /// What the names of jobs' folders begin with.
 pub(crate) const FOLDER: &str = "job-";
+/// How often one looks how many rows are there.
+const LOOK: Duration = Duration::from_millis(50);
 /// What a runner holds besides the job's tensors.
 const BASE_MEMORY: u64 = 128 << 20;
 /// Lines of the plugin's log that go into an error.
@@ -53,6 +56,7 @@ pub(crate) async fn run(shared: Arc<Shared>, delivery: Delivery, wish: watch::Re
         delivery: &delivery,
         wish,
         folder: folder.clone(),
+        data: OnceCell::new(),
     }
     .attempts()
     .await;
@@ -89,6 +93,8 @@ pub(crate) struct Job<'a> {
     delivery: &'a Delivery,
     pub(crate) wish: watch::Receiver<Wish>,
     folder: PathBuf,
+    /// The rows, once they are at hand: every attempt learns from the same.
+    data: OnceCell<OpenData>,
 }
 
 impl Job<'_> {
@@ -164,15 +170,32 @@ impl Job<'_> {
         recorder.status(RunState::Preparing, 0.0).await;
         let deadline = Instant::now() + Duration::from_secs(run.limits.time_seconds);
         let mut wish = self.wish.clone();
-        let prepared = tokio::select! {
-            biased;
-            ending = wanted(&mut wish) => return ending,
-            prepared = tokio::time::timeout_at(deadline, self.prepare(run)) => prepared,
+        let there = Mutex::new(None);
+        let progress = |progress: Progress| *there.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+        let mut look = tokio::time::interval(LOOK);
+        let (task, files, words) = {
+            let mut prepared = std::pin::pin!(tokio::time::timeout_at(deadline, self.prepare(run, &progress)));
+            loop {
+                tokio::select! {
+                    biased;
+                    ending = wanted(&mut wish) => return ending,
+                    prepared = &mut prepared => match prepared {
+                        Ok(prepared) => break prepared?,
+                        Err(_) => return Err(out_of_time(run)),
+                    },
+                    _ = look.tick() => {
+                        let there = there.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        if let Some(Progress { rows, total }) = there {
+                            recorder.rows(rows, total).await;
+                            recorder.save().await?;
+                        }
+                    }
+                }
+            }
         };
-        let (task, files) = match prepared {
-            Ok(prepared) => prepared?,
-            Err(_) => return Err(out_of_time(run)),
-        };
+        for (level, message) in words {
+            recorder.log(level, message).await;
+        }
         recorder.status(RunState::Preparing, 2.0).await;
         let mut runner = self.shared.pool.take().await?;
         let files: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
@@ -191,12 +214,29 @@ impl Job<'_> {
     }
 
     /// Finds everything that the runner needs.
-    async fn prepare(&self, run: &Run) -> Result<(Task, Vec<File>), Failure> {
+    async fn prepare(
+        &self,
+        run: &Run,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<(Task, Vec<File>, Vec<(LogLevel, String)>), Failure> {
         let shared = &self.shared;
         let dataset = TrainingDataset::parse(&run.training_dataset).map_err(|error| Failure::job("dataset", error))?;
-        let data = source::open(&dataset, &shared.store, &shared.artifacts, &shared.options.data_roots).await?;
+        let begun = Instant::now();
+        let first = !self.data.initialized();
+        let opened = self
+            .data
+            .get_or_try_init(|| source::open(shared, &dataset, None, progress))
+            .await?;
+        let words = match &opened.fetched {
+            Some(fetched) if first => told(fetched, begun.elapsed()),
+            _ => Vec::new(),
+        };
+        let file = opened
+            .file
+            .try_clone()
+            .map_err(|error| Failure::ours("dataset file", error))?;
         let plugin = shared.code.files(&run.plugin_digest).await?;
-        let mut files = vec![plugin.plugin, plugin.code, data.file];
+        let mut files = vec![plugin.plugin, plugin.code, file];
         let resume = match &run.checkpoint {
             Some(key) => match shared.artifacts.open(key).await {
                 Ok(checkpoint) => {
@@ -212,8 +252,7 @@ impl Job<'_> {
         let task = Task::Train {
             plugin: identity(run),
             dataset,
-            format: data.format,
-            data_name: data.name,
+            data: opened.data.clone(),
             parameters: run.training_parameters.clone(),
             seed: run.seed,
             limits: TaskLimits {
@@ -224,7 +263,7 @@ impl Job<'_> {
             },
             resume,
         };
-        Ok((task, files))
+        Ok((task, files, words))
     }
 
     /// Writes how the run ended, and tells everyone.
@@ -345,6 +384,21 @@ fn explained(failure: &Failure) -> String {
         ),
         failure => format!("host: {failure}"),
     }
+}
+
+/// What was fetched, for the log.
+fn told(fetched: &Fetched, took: Duration) -> Vec<(LogLevel, String)> {
+    let devices = match fetched.devices.len() {
+        0 | 1 => String::new(),
+        count => format!(" of {count} devices"),
+    };
+    let how = match fetched.cached {
+        true => "were at hand already".to_owned(),
+        false => format!("fetched in {:.1} s", took.as_secs_f64()),
+    };
+    let what = format!("{}: {} rows{devices} {how}", fetched.name, fetched.rows);
+    let notes = fetched.notes.iter().map(|note| (LogLevel::Warning, note.clone()));
+    std::iter::once((LogLevel::Info, what)).chain(notes).collect()
 }
 
 fn first_line(text: &str) -> String {

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use trainyard_data::DataFormat;
-use trainyard_jobs::{DataReport, Evaluation, LogLevel, Prediction, Timestamp, TrainingDataset};
+use trainyard_jobs::{DataReport, Evaluation, LogLevel, Prediction, RowColumns, Timestamp, TrainingDataset};
 
 /// The longest message, either way.
 pub const LONGEST_MESSAGE: usize = 64 << 20;
@@ -67,10 +67,8 @@ pub enum Task {
         plugin: PluginIdentity,
         /// How the rows are prepared.
         dataset: TrainingDataset,
-        /// How the file of the data is written.
-        format: DataFormat,
-        /// What the data is to be called in messages.
-        data_name: String,
+        /// The file of the data.
+        data: DataFile,
         /// The plugin's parameters, all of them.
         parameters: Value,
         /// What every random number follows from.
@@ -92,27 +90,35 @@ pub enum Task {
     Predict {
         /// How they are written.
         format: DataFormat,
+        /// What the file is to be called in messages.
+        name: String,
         /// Forecast from every window, not from the last one alone.
         rolling: bool,
+        /// Say how far off the forecasts are, too.
+        score: bool,
     },
     /// Judge the open model on the test rows. Files: the data.
     Evaluate {
         /// How the rows are prepared.
         dataset: TrainingDataset,
-        /// How they are written.
-        format: DataFormat,
-        /// What the data is to be called in messages.
-        data_name: String,
+        /// Their file.
+        data: DataFile,
     },
     /// Inspect and compile a plugin. Files: the plugin.
     Inspect,
     /// Read a file of data. Files: the data.
-    Data {
-        /// How it is written.
-        format: DataFormat,
-        /// What it is to be called in messages.
-        name: String,
-    },
+    Data(DataFile),
+}
+
+/// A file of rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFile {
+    /// How it is written.
+    pub format: DataFormat,
+    /// What it is to be called in messages.
+    pub name: String,
+    /// What its columns are for, as far as that is known.
+    pub columns: RowColumns,
 }
 
 /// Which plugin it is.
@@ -180,7 +186,12 @@ pub enum Report {
     /// The model is open.
     Opened,
     /// What was predicted.
-    Predicted(Prediction),
+    Predicted {
+        /// The table.
+        prediction: Prediction,
+        /// The time of each of its rows, in microseconds since 1970, where they have one.
+        times: Option<Vec<i64>>,
+    },
     /// How the model was judged.
     Evaluated(Evaluation),
     /// What the plugin is; [`files::CODE`] is complete.

@@ -19,6 +19,8 @@ const SAVE: Duration = Duration::from_millis(500);
 const POINTS: u32 = 4_000;
 /// Series of one run. A plugin that invents names without end gets no more.
 const SERIES: usize = 200;
+/// Progress when all rows are there.
+const FETCHED: f64 = 2.0;
 /// Progress when the plugin starts, and when it has done all its steps.
 const TRAINING: (f64, f64) = (5.0, 99.0);
 
@@ -119,6 +121,23 @@ impl Recorder {
         };
         self.status(status, progress).await;
         self.publish(Event::End { status, error }).await;
+    }
+
+    /// So many rows are there.
+    pub async fn rows(&mut self, rows: u64, total: u64) {
+        let share = (rows as f64 / total.max(1) as f64).clamp(0.0, 1.0);
+        self.progress = self.progress.max(FETCHED * share);
+        self.pending = Some(Event::Progress {
+            timestamp: Utc::now(),
+            progress: self.progress,
+            current: rows,
+            total,
+            metrics: Map::new(),
+            seconds_left: None,
+        });
+        if self.published.elapsed() >= PUBLISH {
+            self.flush().await;
+        }
     }
 
     /// The plugin went on.

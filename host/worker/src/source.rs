@@ -1,51 +1,96 @@
 //! Finds the rows that a job asks for, and opens them for a runner.
 
 use crate::failure::Failure;
+use crate::protocol::DataFile;
+use crate::worker::Shared;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 use trainyard_data::DataFormat;
-use trainyard_jobs::{Artifacts, Source, Store, TrainingDataset};
+use trainyard_data::tdengine::{Fetched, Progress, Request, TdengineError};
+use trainyard_jobs::{RowColumns, Source, TrainingDataset};
 
 /// Rows, opened.
 #[derive(Debug)]
 pub(crate) struct OpenData {
     /// For a runner to read.
     pub file: File,
-    /// How it is written.
-    pub format: DataFormat,
-    /// What messages call it.
-    pub name: String,
+    /// How to read it.
+    pub data: DataFile,
+    /// What was fetched to make it, where it was no file before.
+    pub fetched: Option<Fetched>,
 }
 
-/// Opens what a data set names.
+/// Opens what a data set names; fetches it first, if it is in a database. `rows`: at most so many of each device that is
+/// fetched. `progress` is told how far that is.
 pub(crate) async fn open(
+    shared: &Shared,
     dataset: &TrainingDataset,
-    store: &Arc<dyn Store>,
-    artifacts: &Arc<dyn Artifacts>,
-    roots: &[PathBuf],
+    rows: Option<u64>,
+    progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<OpenData, Failure> {
+    let columns = dataset.row_columns();
+    let opened = |file, format, name| OpenData {
+        file,
+        data: DataFile { format, name, columns },
+        fetched: None,
+    };
     match &dataset.source {
         Source::Upload { dataset_id } => {
-            let stored = store.dataset(dataset_id).await?;
-            Ok(OpenData {
-                file: artifacts.open(&stored.key()).await?,
-                format: stored.format,
-                name: stored.name,
-            })
+            let stored = shared.store.dataset(dataset_id).await?;
+            let file = shared.artifacts.open(&stored.key()).await?;
+            Ok(opened(file, stored.format, stored.name))
         }
         Source::File { path } => {
-            let (path, roots) = (path.clone(), roots.to_vec());
-            tokio::task::spawn_blocking(move || open_file(&path, &roots))
-                .await
-                .map_err(|error| Failure::ours("file", error))?
+            let (path, roots) = (path.clone(), shared.options.data_roots.clone());
+            let found = tokio::task::spawn_blocking(move || open_file(&path, &roots)).await;
+            let (file, format, name) = found.map_err(|error| Failure::ours("file", error))??;
+            Ok(opened(file, format, name))
+        }
+        Source::Tdengine(query) => {
+            let Some(tdengine) = &shared.tdengine else {
+                return Err(not_configured());
+            };
+            let named = dataset.read_columns();
+            let request = Request {
+                query,
+                columns: named.as_deref(),
+                device_column: dataset.device_column.as_deref(),
+                rows,
+            };
+            let fetched = tdengine.fetch(request, progress).await?;
+            Ok(OpenData {
+                file: fetched
+                    .file
+                    .try_clone()
+                    .map_err(|error| Failure::ours("dataset file", error))?,
+                data: DataFile {
+                    format: DataFormat::Arrow,
+                    name: fetched.name.clone(),
+                    columns: RowColumns {
+                        time: Some(fetched.time.clone()),
+                        device: fetched.device_column.clone(),
+                    },
+                },
+                fetched: Some(fetched),
+            })
         }
     }
 }
 
+pub(crate) fn not_configured() -> Failure {
+    let message = "this worker has no TDengine server; its operator sets dsn in [tdengine]";
+    Failure::job("tdengine.not-configured", message)
+}
+
+impl From<TdengineError> for Failure {
+    fn from(error: TdengineError) -> Self {
+        Failure::job(error.code(), error.to_string())
+    }
+}
+
 /// Opens a file below one of the folders. The kernel resolves the path, so that no link and no `..` leads out of it.
-fn open_file(path: &str, roots: &[PathBuf]) -> Result<OpenData, Failure> {
+fn open_file(path: &str, roots: &[PathBuf]) -> Result<(File, DataFormat, String), Failure> {
     let refused = |problem: String| Failure::job("file", format!("{path}: {problem}"));
     let Some(format) = DataFormat::of_name(path) else {
         return Err(refused(
@@ -90,13 +135,8 @@ fn open_file(path: &str, roots: &[PathBuf]) -> Result<OpenData, Failure> {
     if !kind.is_file() {
         return Err(refused("it is no regular file".into()));
     }
-    Ok(OpenData {
-        file,
-        format,
-        name: wanted
-            .file_name()
-            .map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned()),
-    })
+    let name = wanted.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok((file, format, name.unwrap_or_else(|| path.to_owned())))
 }
 
 #[cfg(test)]
@@ -115,8 +155,8 @@ mod tests {
         std::os::unix::fs::symlink("a.csv", root.join("fine.csv")).unwrap();
         let roots = [root.clone()];
         for path in ["a.csv", "./a.csv", "fine.csv", root.join("a.csv").to_str().unwrap()] {
-            let open = open_file(path, &roots).unwrap();
-            assert_eq!(open.format, DataFormat::Csv, "{path}");
+            let (_, format, _) = open_file(path, &roots).unwrap();
+            assert_eq!(format, DataFormat::Csv, "{path}");
         }
         let secret = folder.path().join("secret.csv");
         for (path, problem) in [

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use trainyard_data::tdengine::{SourceReport, Tdengine, TdengineError};
 use trainyard_jobs::{Artifacts, Broker, Compute, Delivery, Feed, RunId, Signal, Store};
 
 /// How often runs without a place in the queue are looked for.
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub broker: Arc<dyn Broker>,
     pub feed: Arc<dyn Feed>,
     pub artifacts: Arc<dyn Artifacts>,
+    pub tdengine: Option<Tdengine>,
     pub options: WorkerOptions,
     pub pool: Pool,
     pub code: CodeStore,
@@ -48,6 +50,8 @@ pub struct Services {
     pub feed: Arc<dyn Feed>,
     /// Files.
     pub artifacts: Arc<dyn Artifacts>,
+    /// Where rows of devices come from.
+    pub tdengine: Option<trainyard_data::tdengine::Options>,
 }
 
 /// Why a worker does not start.
@@ -61,6 +65,9 @@ pub enum WorkerError {
         /// What the system says.
         reason: String,
     },
+    /// The options of TDengine make no sense.
+    #[error(transparent)]
+    Tdengine(#[from] TdengineError),
     /// No runner could be started.
     #[error("no runner can be started: {0}")]
     Runner(#[from] ProcessError),
@@ -96,6 +103,7 @@ impl Worker {
             broker,
             feed,
             artifacts,
+            tdengine,
         } = services;
         let shared = Arc::new(Shared {
             code: CodeStore::new(options.code.clone(), artifacts.clone(), pool.clone()),
@@ -103,6 +111,7 @@ impl Worker {
             broker,
             feed,
             artifacts,
+            tdengine: tdengine.map(Tdengine::new).transpose()?,
             options,
             pool,
             jobs: Mutex::default(),
@@ -122,6 +131,11 @@ impl Worker {
     /// For the server: inspections, predictions, evaluations.
     pub fn compute(&self) -> Arc<dyn Compute> {
         self.desk.clone()
+    }
+
+    /// Looks at the TDengine server that is configured; `None` without one.
+    pub async fn check_source(&self) -> Option<Result<SourceReport, TdengineError>> {
+        Some(self.shared.tdengine.as_ref()?.check().await)
     }
 
     /// Works until it is told to shut down; then brings its jobs to their next checkpoint, gives them back, and returns.

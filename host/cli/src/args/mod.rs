@@ -30,7 +30,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
     (
         "With a server (at --url or TRAINYARD_URL)",
         &[
-            "train", "logs", "stop", "report", "runs", "download", "model", "dataset",
+            "train", "logs", "stop", "report", "runs", "download", "model", "dataset", "data",
         ],
     ),
     ("The server itself", &["up", "serve", "worker", "token", "config"]),
@@ -78,6 +78,10 @@ impl Arguments {
             Command::Report(options) => options.client.json,
             Command::Download(options) => options.client.json,
             Command::Model { client, .. } | Command::Dataset { client, .. } => client.json,
+            Command::Data { command } => match command {
+                DataCommand::Preview(options) => options.client.json,
+                DataCommand::CheckSource(options) => options.json,
+            },
             Command::Up(_) | Command::Serve(_) | Command::Worker(_) => false,
             Command::Token { json, .. } | Command::Config { json, .. } => *json,
         }
@@ -141,6 +145,11 @@ pub enum Command {
         #[command(subcommand)]
         command: DatasetCommand,
     },
+    /// Looks at data before a training: its rows, and the server that they come from
+    Data {
+        #[command(subcommand)]
+        command: DataCommand,
+    },
 
     /// Runs the whole service on this machine: server, worker, database, files
     Up(UpOptions),
@@ -184,6 +193,14 @@ pub enum PluginCommand {
     Push(PluginPushOptions),
     /// Deletes a version of a plugin from a server
     Delete(PluginDeleteOptions),
+}
+
+#[derive(Subcommand)]
+pub enum DataCommand {
+    /// Reads the rows that a training would learn from, on a server, and says what they are
+    Preview(PreviewOptions),
+    /// Tries the TDengine server that is configured on this machine ([tdengine] dsn)
+    CheckSource(CheckSourceOptions),
 }
 
 #[derive(Args)]
@@ -275,11 +292,26 @@ pub struct PredictOptions {
     #[arg(value_name = "FOLDER|MODEL")]
     pub artifact: PathBuf,
     /// The data: .csv, .tsv or .parquet, with the columns that the model was trained on
-    #[arg(long = "data", value_name = "FILE")]
-    pub file: PathBuf,
-    /// Forecasts from every window of the file, not from the last one alone
+    #[arg(
+        long = "data",
+        value_name = "FILE",
+        required_unless_present = "dataset",
+        conflicts_with = "dataset"
+    )]
+    pub file: Option<PathBuf>,
+    /// Data that a server reads: a .json file that holds a training_dataset, or - for standard input; or an uploaded data
+    /// set by id or name
+    #[arg(long, value_name = "FILE")]
+    pub dataset: Option<String>,
+    /// Forecasts from every window of the data, not from the last one alone
     #[arg(long)]
     pub rolling: bool,
+    /// Adds how far off each forecast was, in standard deviations; forecasts from every window
+    #[arg(long)]
+    pub score: bool,
+    /// Writes the prediction to a table of TDengine's, too; made when it is missing
+    #[arg(long, value_name = "DATABASE.TABLE", conflicts_with = "file")]
+    pub sink: Option<String>,
     /// Writes a CSV file instead of printing
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

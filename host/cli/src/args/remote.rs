@@ -88,6 +88,16 @@ pub enum DatasetCommand {
     },
 }
 
+#[derive(Args)]
+pub struct PreviewOptions {
+    /// A .json file that holds a training_dataset, or - for standard input; or a data set on the server by id or name, or
+    /// file:PATH for a file on the worker's machine
+    #[arg(long, value_name = "FILE")]
+    pub dataset: String,
+    #[command(flatten)]
+    pub client: ClientOptions,
+}
+
 #[derive(Subcommand)]
 pub enum ModelCommand {
     /// Makes a model: a name, a plugin, and what a training uses when it is not told
@@ -140,8 +150,8 @@ pub struct TrainingDataOptions {
     /// A file to train on; uploaded first, unless the server has the same content already
     #[arg(long = "data", value_name = "FILE", conflicts_with = "dataset")]
     pub file: Option<PathBuf>,
-    /// A data set on the server by id or name, file:PATH for a file on the worker's machine, or a .json file that holds
-    /// the whole training_dataset
+    /// A data set on the server by id or name, file:PATH for a file on the worker's machine, or a .json file (- for
+    /// standard input) that holds the whole training_dataset, such as one of TDengine
     #[arg(long, value_name = "DATASET")]
     pub dataset: Option<String>,
     /// What to predict: columns, separated by commas

@@ -59,6 +59,15 @@ pub struct WorkOptions {
     pub data_roots: Vec<PathBuf>,
 }
 
+#[derive(Args)]
+pub struct CheckSourceOptions {
+    #[command(flatten)]
+    pub place: PlaceOptions,
+    /// Prints one JSON object a line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
 #[derive(Subcommand)]
 pub enum TokenCommand {
     /// Makes a token and prints its secret, once

@@ -52,10 +52,12 @@ fn every_command_of_the_client_takes_the_same_options() {
         "download 1",
         "model show 1",
         "dataset list",
+        "data preview --dataset a.json",
         "plugin push a",
         "plugin list --server",
         "plugin delete a 1.0.0",
         "predict 1 --data a.csv",
+        "predict 1 --dataset a.json --score --sink plant.anomalies",
     ] {
         let line = format!("{line} --url http://a --token t --config c --json");
         assert!(parse(&line).is_ok_and(|arguments| arguments.json()), "{line}");
@@ -71,6 +73,9 @@ fn a_training_takes_its_data_once() {
         "train 1 --memory 0",
         "train 1 --split 1/x",
         "logs 1 --follow --run r",
+        "predict 1",
+        "predict 1 --data a.csv --dataset a.json",
+        "predict 1 --data a.csv --sink t",
     ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }

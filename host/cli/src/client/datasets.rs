@@ -3,12 +3,12 @@
 use super::api::Dataset;
 use super::http::{Client, escaped};
 use super::plugins::read;
-use super::text;
+use super::{overview, text};
 use crate::args::{ClientOptions, DatasetCommand};
 use crate::failure::{Failure, Result};
 use crate::output;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{IsTerminal, Read, Seek};
@@ -111,6 +111,56 @@ pub fn upload(client: &Client, path: &Path, name: Option<&str>) -> Result<Upload
     })
 }
 
+/// A data set as a person names it.
+pub struct Named {
+    /// Fields of a `training_dataset`.
+    pub fields: Map<String, Value>,
+    /// Whether they are all of it, and not only where rows come from.
+    pub is_whole: bool,
+}
+
+/// What a person names: a .json file, or standard input, that holds a whole `training_dataset`; a file on the worker's
+/// machine; or an upload, by its id or name.
+pub fn named(client: &Client, said: &str) -> Result<Named> {
+    if said == "-" || (said.ends_with(".json") && Path::new(said).is_file()) {
+        let fields = read_object(Path::new(said))?;
+        return Ok(Named { fields, is_whole: true });
+    }
+    let pairs = match said.strip_prefix("file:") {
+        Some(path) => [("source", json!("file")), ("path", json!(path))],
+        None => [
+            ("source", json!("upload")),
+            ("dataset_id", json!(client.dataset(said)?.id)),
+        ],
+    };
+    Ok(Named {
+        fields: pairs
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+        is_whole: false,
+    })
+}
+
+/// The object in a file, or in standard input where that is `-`.
+fn read_object(path: &Path) -> Result<Map<String, Value>> {
+    let text = match path == Path::new("-") {
+        true => std::io::read_to_string(std::io::stdin()),
+        false => std::fs::read_to_string(path),
+    };
+    let called = match path == Path::new("-") {
+        true => "standard input".into(),
+        false => path.display().to_string(),
+    };
+    match serde_json::from_str(&text.map_err(Failure::file("read", path))?) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Failure::Usage(format!(
+            "{called}: it is not an object such as {{\"source\":\"upload\",\"dataset_id\":\"…\"}}"
+        ))),
+        Err(error) => Err(Failure::Usage(format!("{called}: it is not JSON: {error}"))),
+    }
+}
+
 /// What the server found that may be wrong.
 pub fn warnings(dataset: &Dataset) -> impl Iterator<Item = String> {
     let warnings = dataset
@@ -203,34 +253,9 @@ fn show(client: &Client, said: &str, json: bool) -> Result<()> {
         ("sha-256", one_line(&dataset.digest)),
         ("uploaded", text::time(&dataset.created_at)),
     ];
-    if let Some([first, last]) = dataset.report.get("time").and_then(Value::as_array).map(Vec::as_slice) {
-        facts.push(("time", format!("{} to {}", text::value(first), text::value(last))));
-    }
+    let told = overview::facts(&dataset.report);
+    facts.extend(told.into_iter().filter(|(name, _)| *name != "rows"));
     output::print(&text::facts(&facts));
-    let mut table = text::table(["column", "type", "missing", "min", "mean", "max"]);
-    for column in dataset
-        .report
-        .get("columns")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        let told = |name: &str| column.get(name).map_or_else(|| "-".into(), text::value);
-        let number = |name: &str| column.get(name).map_or_else(|| "-".into(), text::figure);
-        table.add_row([
-            told("name"),
-            told("type"),
-            told("missing"),
-            number("min"),
-            number("mean"),
-            number("max"),
-        ]);
-    }
-    if !table.is_empty() {
-        output::print(&table.to_string());
-    }
-    for warning in warnings(&dataset) {
-        output::print(&format!("warning: {warning}"));
-    }
+    overview::print(&dataset.report);
     Ok(())
 }

@@ -153,6 +153,13 @@ impl Client {
         self.data(self.send(&self.slow, request, body)?)
     }
 
+    /// Asks for something that takes the server a while.
+    pub fn work<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)], body: &Value) -> Result<T> {
+        let text = body.to_string();
+        let content = (text.as_bytes(), text.len() as u64);
+        self.upload(path, query, "application/json", content)
+    }
+
     /// Opens a file of the server's.
     pub fn open(&self, path: &str, query: &[(&str, &str)]) -> Result<Response<Body>> {
         again(|| self.send(&self.soon, self.request("GET", path, query), ()))

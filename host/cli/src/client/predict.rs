@@ -1,7 +1,8 @@
 //! Predictions by a model on a server, written as those of a model here are.
 
-use super::datasets::content_type;
+use super::datasets::{content_type, named};
 use super::http::Client;
+use super::text;
 use crate::args::PredictOptions;
 use crate::failure::{Failure, Result};
 use crate::output;
@@ -19,6 +20,7 @@ struct Prediction {
     rows: Vec<Vec<Value>>,
     #[serde(default)]
     warnings: Vec<String>,
+    written: Option<u64>,
 }
 
 /// The model on a server that is meant, where it is no folder here.
@@ -28,30 +30,23 @@ pub fn remote_model(said: &Path) -> Option<&str> {
     (!is_path && !text.is_empty()).then_some(text)
 }
 
-/// Predicts for the rows of a file.
+/// Predicts for the rows of a file, or for those of a data set that the server reads.
 pub fn predict(options: &PredictOptions, said: &str) -> Result<()> {
-    let path = &options.file;
-    let format = DataFormat::of_name(&path.to_string_lossy()).ok_or_else(|| {
-        Failure::Usage(format!(
-            "{}: its name does not say how it is written; it ends in .csv, .tsv, .parquet, .arrow or .json",
-            path.display()
-        ))
-    })?;
-    let file = File::open(path).map_err(Failure::file("read", path))?;
-    let size = file.metadata().map_err(Failure::file("read", path))?.len();
     let client = Client::new(&options.server)?;
-    let model = client.model(said).map_err(|failure| match failure {
-        Failure::Unreachable { .. } => Failure::Usage(format!("there is no folder `{said}` here, and {failure}")),
-        failure => failure,
-    })?;
-    let rolling = [("rolling", "true")];
-    let query = if options.rolling { &rolling[..] } else { &[] };
-    let path = format!("/models/{}/predict", model.id);
-    let prediction: Prediction = client.upload(&path, query, content_type(format), (file, size))?;
+    let prediction = match (&options.file, &options.dataset) {
+        (Some(file), _) => for_file(&client, options, said, file)?,
+        (None, dataset) => for_dataset(&client, options, said, dataset.as_deref().unwrap_or_default())?,
+    };
     for warning in &prediction.warnings {
         match options.json {
             true => output::print_json(&json!({"event": "warning", "message": warning})),
             false => eprintln!("warning: {}", one_line(warning)),
+        }
+    }
+    if let (Some(written), Some(sink)) = (prediction.written, &options.sink) {
+        match options.json {
+            true => output::print_json(&json!({"event": "written", "rows": written, "sink": sink})),
+            false => eprintln!("{} rows were written to {sink}", text::count(written)),
         }
     }
     let rows: Vec<Vec<String>> = prediction
@@ -60,6 +55,71 @@ pub fn predict(options: &PredictOptions, said: &str) -> Result<()> {
         .map(|row| row.iter().map(cell).collect())
         .collect();
     write(options, &prediction.columns, &rows)
+}
+
+fn for_file(client: &Client, options: &PredictOptions, said: &str, path: &Path) -> Result<Prediction> {
+    let format = DataFormat::of_name(&path.to_string_lossy()).ok_or_else(|| {
+        Failure::Usage(format!(
+            "{}: its name does not say how it is written; it ends in .csv, .tsv, .parquet, .arrow or .json",
+            path.display()
+        ))
+    })?;
+    if options.score {
+        return Err(Failure::Usage(
+            "--score with a model on a server needs --dataset: upload the file with `trainyard dataset push`, and give its name"
+                .into(),
+        ));
+    }
+    let file = File::open(path).map_err(Failure::file("read", path))?;
+    let size = file.metadata().map_err(Failure::file("read", path))?.len();
+    client.upload(
+        &model(client, said)?,
+        rolling(options.rolling),
+        content_type(format),
+        (file, size),
+    )
+}
+
+fn for_dataset(client: &Client, options: &PredictOptions, said: &str, dataset: &str) -> Result<Prediction> {
+    let path = model(client, said)?;
+    let mut body = json!({"dataset": named(client, dataset)?.fields});
+    if options.score {
+        body["score"] = json!(true);
+    }
+    if let Some(said) = &options.sink {
+        body["sink"] = sink(said)?;
+    }
+    client.work(&path, rolling(options.rolling || options.score), &body)
+}
+
+/// Where a model on the server predicts.
+fn model(client: &Client, said: &str) -> Result<String> {
+    let model = client.model(said).map_err(|failure| match failure {
+        Failure::Unreachable { .. } => Failure::Usage(format!("there is no folder `{said}` here, and {failure}")),
+        failure => failure,
+    })?;
+    Ok(format!("/models/{}/predict", model.id))
+}
+
+fn rolling(wanted: bool) -> &'static [(&'static str, &'static str)] {
+    match wanted {
+        true => &[("rolling", "true")],
+        false => &[],
+    }
+}
+
+/// A table, perhaps after its database and a dot.
+fn sink(said: &str) -> Result<Value> {
+    match said.split('.').collect::<Vec<_>>()[..] {
+        [table] if !table.is_empty() => Ok(json!({"table": table})),
+        [database, table] if !database.is_empty() && !table.is_empty() => {
+            Ok(json!({"database": database, "table": table}))
+        }
+        _ => Err(Failure::Usage(format!(
+            "--sink {}: write it as DATABASE.TABLE, or as TABLE for one in the configured database",
+            one_line(said)
+        ))),
+    }
 }
 
 /// A value as a model here writes it.
@@ -84,6 +144,15 @@ mod tests {
         assert_eq!(remote_model(Path::new("./x")), None);
         assert_eq!(remote_model(Path::new("7")), Some("7"));
         assert_eq!(remote_model(Path::new("pump forecast")), Some("pump forecast"));
+    }
+
+    #[test]
+    fn a_sink_is_a_table_perhaps_after_its_database() {
+        assert_eq!(sink("t").unwrap(), json!({"table": "t"}));
+        assert_eq!(sink("plant.t").unwrap(), json!({"database": "plant", "table": "t"}));
+        for wrong in ["", ".", "a.", ".t", "a.b.c"] {
+            assert!(sink(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Screen {
     status: String,
     attempt: f64,
     metrics: String,
+    /// What is done before there are metrics.
+    loading: Option<String>,
     left: Option<f64>,
     memory: Option<f64>,
 }
@@ -41,6 +43,7 @@ impl Screen {
             status: "PENDING".into(),
             attempt: 1.0,
             metrics: String::new(),
+            loading: None,
             left: None,
             memory: None,
         }
@@ -81,12 +84,15 @@ impl Screen {
                     self.say(&format!("attempt {attempt}: it goes on from its last checkpoint"));
                 }
                 self.status = status;
+                self.loading = None;
                 self.position(number("progress"));
             }
             "progress" => {
                 if let Some(metrics) = data.get("metrics").and_then(Value::as_object).filter(|m| !m.is_empty()) {
                     self.metrics = text::figures(metrics, 4);
                 }
+                // Before the plugin has steps, rows are counted.
+                self.loading = (self.status == "PREPARING").then(|| loading(data)).flatten();
                 self.left = number("seconds_left");
                 self.position(number("progress"));
             }
@@ -112,6 +118,7 @@ impl Screen {
             self.bar.set_position((progress.clamp(0.0, 100.0) * 10.0) as u64);
         }
         let mut parts = vec![self.status.clone()];
+        parts.extend(self.loading.clone());
         parts.extend(Some(self.metrics.clone()).filter(|metrics| !metrics.is_empty()));
         parts.extend(self.memory.map(|memory| format!("{memory:.0} MiB")));
         parts.extend(self.left.map(|left| format!("{} left", text::seconds(left))));
@@ -131,6 +138,12 @@ impl Screen {
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// How many rows are there, of those that are to come.
+fn loading(data: &Value) -> Option<String> {
+    let (current, total) = (data["current"].as_u64()?, data["total"].as_u64()?);
+    (total > 0).then(|| format!("loading {} of {} rows", text::count(current), text::count(total)))
 }
 
 /// A line of a log: its time, its level where it matters, its words.
@@ -153,6 +166,21 @@ mod tests {
             |level: &str| log_line(&json!({"timestamp": "2026-01-31T12:05:09.1Z", "level": level, "message": "a\nb"}));
         assert_eq!(line("INFO"), "2026-01-31 12:05:09  a b");
         assert_eq!(line("WARNING"), "2026-01-31 12:05:09  WARNING a b");
+    }
+
+    #[test]
+    fn rows_are_counted_until_the_plugin_has_steps() {
+        let mut screen = Screen::new(Style::Lines);
+        screen.event("status", &json!({"status": "PREPARING", "progress": 0.0, "attempt": 1}));
+        let rows = json!({"progress": 0.48, "current": 1_200_000, "total": 5_000_000, "metrics": {}});
+        screen.event("progress", &rows);
+        assert_eq!(screen.bar.message(), "PREPARING  loading 1,200,000 of 5,000,000 rows");
+        screen.event("status", &json!({"status": "TRAINING", "progress": 5.0, "attempt": 1}));
+        screen.event(
+            "progress",
+            &json!({"progress": 6.0, "current": 1, "total": 100, "metrics": {}}),
+        );
+        assert_eq!(screen.bar.message(), "TRAINING");
     }
 
     #[test]

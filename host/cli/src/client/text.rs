@@ -42,6 +42,19 @@ pub fn figure(value: &Value) -> String {
     value.as_f64().map_or_else(|| "-".into(), output::number)
 }
 
+/// A count as a person reads it: `1,200,000`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// A value of JSON in a line: texts without quotes, lists with commas.
 pub fn value(value: &Value) -> String {
     one_line(&match value {
@@ -110,6 +123,7 @@ mod tests {
         assert_eq!(pairs(&json!({"lr": 0.1, "layers": [1, 2]})), "lr=0.1 layers=1, 2");
         assert_eq!(pairs(&json!({})), "-");
         assert_eq!(figure(&json!(0.37512)), "0.3751");
+        assert_eq!([7, 999, 1000, 1_200_000].map(count), ["7", "999", "1,000", "1,200,000"]);
         assert_eq!(
             dataset(
                 &json!({"source": "upload", "target": ["y"], "task": null, "dataset_id": "d", "preprocess": {"sort": true}})

@@ -12,8 +12,11 @@ use crate::typed;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::io::IsTerminal;
-use std::path::Path;
+use trainyard_data::tdengine::QUERY_FIELDS;
 use trainyard_parameters::{Schema, one_line};
+
+/// Fields of a `training_dataset` that say where rows come from, beside those of TDengine.
+const SOURCE_FIELDS: [&str; 3] = ["source", "dataset_id", "path"];
 
 #[derive(Deserialize)]
 struct Submitted {
@@ -120,15 +123,15 @@ pub fn dataset(client: &Client, options: &TrainingDataOptions, model: &Value) ->
             }
             Some(json!({"source": "upload", "dataset_id": dataset.id}))
         }
-        (None, Some(said)) => match said.strip_prefix("file:") {
-            Some(path) => Some(json!({"source": "file", "path": path})),
-            None if said.ends_with(".json") && Path::new(said).is_file() => {
-                let mut whole = read(Path::new(said))?;
+        (None, Some(said)) => {
+            let named = datasets::named(client, said)?;
+            if named.is_whole {
+                let mut whole = named.fields;
                 merge(&mut whole, &mut changes);
                 return Ok(Some(Value::Object(whole)));
             }
-            None => Some(json!({"source": "upload", "dataset_id": client.dataset(said)?.id})),
-        },
+            Some(Value::Object(named.fields))
+        }
         (None, None) => None,
     };
     if source.is_none() && changes.is_empty() {
@@ -137,7 +140,7 @@ pub fn dataset(client: &Client, options: &TrainingDataOptions, model: &Value) ->
     let mut whole = model.as_object().cloned().unwrap_or_default();
     match source {
         Some(Value::Object(source)) => {
-            whole.retain(|name, _| !matches!(name.as_str(), "source" | "dataset_id" | "path"));
+            whole.retain(|name, _| !SOURCE_FIELDS.contains(&name.as_str()) && !QUERY_FIELDS.contains(&name.as_str()));
             whole.extend(source);
         }
         _ if whole.is_empty() => {
@@ -190,18 +193,6 @@ fn merge(whole: &mut Map<String, Value>, changes: &mut Map<String, Value>) {
         *preprocess = merged;
     }
     whole.append(changes);
-}
-
-fn read(path: &Path) -> Result<Map<String, Value>> {
-    let text = std::fs::read_to_string(path).map_err(Failure::file("read", path))?;
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(Failure::Usage(format!(
-            "{}: it is not an object such as {{\"source\":\"upload\",\"dataset_id\":\"…\"}}",
-            path.display()
-        ))),
-        Err(error) => Err(Failure::Usage(format!("{}: it is not JSON: {error}", path.display()))),
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
     let Config {
         server,
         worker,
+        tdengine,
         limits,
         client,
         ..
@@ -38,6 +39,15 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
     range("worker.compute_slots", worker.compute_slots.map_or(1, count), 1, 1024);
     range("worker.open_models", count(worker.open_models), 0, 1024);
     range("worker.log_mb", worker.log_mb, 1, 1 << 20);
+    range("tdengine.connections", count(tdengine.connections), 1, 64);
+    // The driver gives up by itself after 8, and misreads the server then.
+    range("tdengine.connect_timeout", tdengine.connect_timeout, 1, 7);
+    range("tdengine.query_timeout", tdengine.query_timeout, 1, 3600);
+    range("tdengine.block_timeout", tdengine.block_timeout, 1, 3600);
+    range("tdengine.max_rows", tdengine.max_rows, 1, 1 << 40);
+    range("tdengine.max_mb", tdengine.max_mb, 1, 1 << 24);
+    range("tdengine.max_time", tdengine.max_time, 1, YEAR);
+    range("tdengine.cache_mb", tdengine.cache_mb, 0, 1 << 24);
     range("limits.time_seconds", limits.time_seconds, 1, YEAR);
     range("limits.memory_mb", limits.memory_mb, 64, 1 << 30);
     range("limits.max_memory_mb", limits.max_memory_mb.unwrap_or(64), 64, 1 << 30);
@@ -80,6 +90,7 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
             ));
         }
     }
+    found.extend(tdengine.problems());
     if let Err(problem) = crate::client::base_url(&client.url) {
         found.push(("client.url", problem));
     }

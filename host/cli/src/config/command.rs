@@ -1,7 +1,7 @@
 //! `trainyard config`: what is in force, the documented file, and what is wrong.
 
 use super::layers::{Flags, Gathered, Origin, gather, variable};
-use super::{Config, DOCUMENTED, check, flat};
+use super::{Config, DOCUMENTED, SECRETS, check, flat, without_secrets};
 use crate::args::ConfigCommand;
 use crate::failure::{Failure, Result};
 use crate::output;
@@ -32,9 +32,9 @@ fn show(gathered: &Gathered, json: bool) -> Result<()> {
         .set_header(["setting", "value", "from", "variable"]);
     for (key, value) in flat(&gathered.config) {
         let origin = gathered.origin(&key);
-        let value = match (key.as_str(), value) {
-            ("client.token", Value::String(_)) => json!("(secret)"),
-            (_, value) => value,
+        let value = match value {
+            Value::String(text) if SECRETS.contains(&key.as_str()) => json!(without_secrets(&text)),
+            value => value,
         };
         if json {
             output::print_json(&json!({
@@ -81,9 +81,7 @@ fn say(gathered: &Gathered, json: bool) -> Result<()> {
     };
     let mut warnings = gathered.warnings.clone();
     warnings.extend(tried.warnings.iter().map(placed));
-    if let Some(warning) = readable_secret(gathered) {
-        warnings.push(warning);
-    }
+    warnings.extend(SECRETS.iter().filter_map(|key| readable_secret(gathered, key)));
     let mut mistakes = gathered.mistakes.clone();
     mistakes.extend(tried.mistakes.iter().map(placed));
     for (kind, texts) in [("warning", &warnings), ("mistake", &mistakes)] {
@@ -121,16 +119,17 @@ fn name(file: Option<&Path>) -> String {
     file.map_or_else(|| "the configuration".into(), |file| file.display().to_string())
 }
 
-/// A word about a token in a file that others can read.
-fn readable_secret(gathered: &Gathered) -> Option<String> {
+/// A word about a secret in a file that others can read.
+fn readable_secret(gathered: &Gathered, key: &str) -> Option<String> {
     use std::os::unix::fs::PermissionsExt;
-    let origin @ Origin::File { path, .. } = gathered.origin("client.token") else {
+    let origin @ Origin::File { path, .. } = gathered.origin(key) else {
         return None;
     };
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o077 != 0).then(|| {
         format!(
-            "{origin}: client.token: other users of this machine can read the file; chmod 600, or use TRAINYARD_TOKEN"
+            "{origin}: {key}: other users of this machine can read the file; chmod 600, or use {}",
+            variable(key)
         )
     })
 }

@@ -5,6 +5,7 @@
 mod check;
 mod command;
 mod layers;
+mod tdengine;
 
 use crate::failure::Result;
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,13 @@ use std::path::{Path, PathBuf};
 
 pub use command::command;
 pub use layers::Flags;
+pub use tdengine::{TdengineConfig, without_secrets};
 
 /// The documented file, with every default.
 const DOCUMENTED: &str = include_str!("../../trainyard.toml");
+
+/// Settings that are secrets, or hold one.
+const SECRETS: [&str; 3] = ["tdengine.dsn", "tdengine.write_dsn", "client.token"];
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +31,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub server: ServerConfig,
     pub worker: WorkerConfig,
+    pub tdengine: TdengineConfig,
     pub limits: LimitsConfig,
     pub log: LogConfig,
     pub client: ClientConfig,
@@ -136,6 +142,7 @@ impl Default for Config {
             data_dir: default_data_dir(),
             server: ServerConfig::default(),
             worker: WorkerConfig::default(),
+            tdengine: TdengineConfig::default(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
             client: ClientConfig::default(),

@@ -177,6 +177,9 @@ fn values_that_make_no_sense_are_refused() {
     refused("data_dir = \"~/x\"", "write the home folder out");
     refused("[client]\nurl = \"ftp://x\"", "client.url");
     refused("[worker]\nslots = -1", "worker.slots");
+    refused("[tdengine]\nconnect_timeout = 8", "is not between 1 and 7");
+    refused("[tdengine]\ndsn = \"db:6041\"", "does not begin with ws://");
+    refused("[tdengine]\nwrite_dsn = \"ws://db\"", "no tdengine.dsn to read with");
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use trainyard_data::DataFormat;
-use trainyard_jobs::TrainingDataset;
+use trainyard_jobs::{RowColumns, TrainingDataset};
 use trainyard_worker::process::{Launcher, Runner};
-use trainyard_worker::protocol::{Order, PluginIdentity, Report, Task, TaskLimits, files};
+use trainyard_worker::protocol::{DataFile, Order, PluginIdentity, Report, Task, TaskLimits, files};
 
 /// A launcher of the real binary, and the folder of its runners' scratch folders.
 pub fn launcher() -> (TempDir, Launcher) {
@@ -138,14 +138,22 @@ impl Training<'_> {
         let task = Task::Train {
             plugin: self.compiled.identity.clone(),
             dataset: dataset(&self.dataset),
-            format: DataFormat::of_name(self.data.to_str().unwrap()).unwrap(),
-            data_name: self.data.file_name().unwrap().to_str().unwrap().to_owned(),
+            data: data_file(self.data.file_name().unwrap().to_str().unwrap()),
             parameters: self.parameters.clone(),
             seed: self.seed,
             limits: limits(),
             resume: self.checkpoint.is_some(),
         };
         give(runner, task, &files).await;
+    }
+}
+
+/// A file of data, by a name that says how it is written.
+pub fn data_file(name: &str) -> DataFile {
+    DataFile {
+        format: DataFormat::of_name(name).unwrap(),
+        name: name.to_owned(),
+        columns: RowColumns::default(),
     }
 }
 

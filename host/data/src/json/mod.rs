@@ -93,13 +93,12 @@ impl Gatherer<'_> {
         }
         let position = self.columns.len();
         self.positions.insert(name.to_owned(), position);
-        let asked_for = self.options.columns.as_ref().map(|list| list.iter().any(|n| n == name));
         let named = self.options.time.as_deref() == Some(name);
         let guessed = self.options.time.is_none()
             && position == 0
             && self.rows == 0
             && sounds_like_time(name)
-            && asked_for != Some(true);
+            && !self.options.names(name);
         self.columns.push(Growing {
             name: name.to_owned(),
             builder: match () {
@@ -108,7 +107,7 @@ impl Gatherer<'_> {
                     reader: TimeReader::default(),
                     guessed: !named,
                 },
-                _ if name.is_empty() || asked_for == Some(false) => Builder::Skip,
+                _ if name.is_empty() || !self.options.wants(name) => Builder::Skip,
                 _ => Builder::Undecided,
             },
             filled: 0,

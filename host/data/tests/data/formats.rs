@@ -100,6 +100,7 @@ fn only_the_columns_that_are_wanted_are_read() {
     let options = ReadOptions {
         time: Some("time".into()),
         columns: Some(vec!["x".into()]),
+        device: None,
     };
     for &format in DataFormat::ALL {
         let frame = Frame::from_bytes(written(format), "a", format, &options).unwrap();
@@ -200,10 +201,11 @@ fn an_overview_has_figures_and_the_first_rows() {
             "rows": 3,
             "columns": [
                 {"name": "time", "type": "time", "missing": 0},
-                {"name": "x", "type": "number", "missing": 1, "min": -3.0, "max": 1.5, "mean": -0.75},
+                {"name": "x", "type": "number", "missing": 1, "min": -3.0, "max": 1.5, "mean": -0.75, "spark": [1.5, null, -3.0]},
                 {"name": "kind", "type": "text", "missing": 1, "distinct": 2},
             ],
             "time": ["2024-01-01 00:00", "2024-01-01 02:00"],
+            "gaps": {"step": "1 h", "count": 0, "missing_rows": 0, "longest": []},
             "head": [
                 ["2024-01-01 00:00", 1.5, "a"],
                 ["2024-01-01 01:00", null, "b"],
@@ -215,6 +217,9 @@ fn an_overview_has_figures_and_the_first_rows() {
     let long: String = (0..100).map(|i| format!("{i}\n")).collect();
     let frame = Frame::from_bytes(format!("x\n{long}"), "a.csv", DataFormat::Csv, &ReadOptions::default()).unwrap();
     assert_eq!(frame.overview().head.len(), 20);
+    // 100 rows in 60 stretches of one or two.
+    let spark = &frame.overview().columns[0].spark;
+    assert_eq!((spark.len(), &spark[..4]), (60, &[0.5, 2.5, 4.0, 5.5].map(Some)[..]));
 }
 
 fn frame(text: &str) -> Frame {

@@ -127,12 +127,14 @@ fn only_the_columns_asked_for_are_read() {
     let options = ReadOptions {
         time: Some("t".into()),
         columns: Some(vec!["y".into()]),
+        device: None,
     };
     let frame = Frame::read(&file.path(), &options).unwrap();
     assert_eq!(frame.names(), ["t", "y"]);
     let options = ReadOptions {
         time: None,
         columns: Some(vec!["z".into()]),
+        device: None,
     };
     assert_eq!(
         Frame::read(&file.path(), &options).unwrap_err().code(),
@@ -271,6 +273,7 @@ fn parquet_times_may_be_dates_texts_or_counts() {
     let options = ReadOptions {
         time: Some("t".into()),
         columns: None,
+        device: None,
     };
     let frame = Frame::read(&file.path(), &options).unwrap();
     assert_eq!(frame.time().unwrap().format, TimeFormat::Epoch { per_second: 1_000 });

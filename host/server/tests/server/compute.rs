@@ -9,13 +9,18 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use trainyard_data::DataFormat;
 use trainyard_jobs::{
-    Compute, ComputeError, DataReport, Evaluation, PluginReport, PluginVersion, Prediction, Rows, Run, TrainingDataset,
+    Compute, ComputeError, DataReport, Evaluation, PluginReport, PluginVersion, PredictInput, PredictOptions,
+    Prediction, Run, TrainingDataset,
 };
 
 #[derive(Default)]
 pub struct Pretender {
     /// What it was last asked to predict for.
-    pub asked: Mutex<Option<(Rows, bool)>>,
+    pub asked: Mutex<Option<(PredictInput, PredictOptions)>>,
+    /// What it was last asked to look at.
+    pub looked: Mutex<Option<TrainingDataset>>,
+    /// Why it refuses to read any data set.
+    pub refuses: Mutex<Option<&'static str>>,
 }
 
 pub fn schema() -> Value {
@@ -26,6 +31,19 @@ pub fn schema() -> Value {
             "learning_rate": {"type": "number", "exclusiveMinimum": 0, "default": 0.001},
         },
     })
+}
+
+impl Pretender {
+    fn read(&self) -> Result<(), ComputeError> {
+        match *self.refuses.lock().unwrap() {
+            None => Ok(()),
+            Some(code) => Err(ComputeError::Refused {
+                code: code.into(),
+                message: "as asked".into(),
+                details: Value::Null,
+            }),
+        }
+    }
 }
 
 fn refused(message: &str, details: Value) -> ComputeError {
@@ -101,11 +119,37 @@ impl Compute for Pretender {
             time: None,
             head,
             warnings: vec![],
+            gaps: None,
+            devices: None,
+            counted: None,
         })
     }
 
-    async fn predict(&self, _: &Run, rows: Rows, rolling: bool) -> Result<Prediction, ComputeError> {
-        *self.asked.lock().unwrap() = Some((rows, rolling));
+    async fn preview(&self, dataset: TrainingDataset) -> Result<DataReport, ComputeError> {
+        self.read()?;
+        *self.looked.lock().unwrap() = Some(dataset);
+        let column = json!({
+            "name": "value", "type": "number", "missing": 1, "min": 1.0, "max": 3.0, "mean": 2.0, "spark": [1.0, null, 3.0],
+        });
+        Ok(DataReport {
+            rows: 3,
+            columns: vec![column.as_object().cloned().unwrap()],
+            time: Some(("2024-01-01".into(), "2024-01-04".into())),
+            head: vec![vec![json!("2024-01-01"), json!(1.0)]],
+            warnings: vec![],
+            gaps: Some(json!({
+                "step": "1 day", "count": 1, "missing_rows": 1,
+                "longest": [{"from": "2024-01-02", "to": "2024-01-04", "missing_rows": 1}],
+            })),
+            devices: Some(json!({"count": 1, "first": [{"name": "machine-7", "rows": 3}]})),
+            counted: Some(5),
+        })
+    }
+
+    async fn predict(&self, _: &Run, input: PredictInput, options: PredictOptions) -> Result<Prediction, ComputeError> {
+        self.read()?;
+        let written = options.sink.is_some().then_some(3);
+        *self.asked.lock().unwrap() = Some((input, options));
         Ok(Prediction {
             columns: vec!["row".into(), "y".into()],
             rows: vec![
@@ -114,6 +158,7 @@ impl Compute for Pretender {
                 vec![json!(2), Value::Null],
             ],
             warnings: vec!["few rows".into()],
+            written,
         })
     }
 

@@ -5,6 +5,7 @@
 mod access;
 mod client;
 mod compute;
+mod devices;
 mod fixture;
 mod hostile;
 mod live;

@@ -265,6 +265,27 @@ async fn answers_are_as_described() {
             .post(&format!("/models/{model}/predict"), json!([{"a": 1}]))
             .await,
     );
+    let device = json!({"device_id": "machine-7"});
+    let sink = json!({"dataset": device, "score": true, "sink": {"table": "anomalies"}});
+    check(
+        &base("/models/{id}/predict"),
+        "post",
+        &server.post(&format!("/models/{model}/predict"), sink).await,
+    );
+    check(
+        &base("/datasets/preview"),
+        "post",
+        &server.post("/datasets/preview", json!({"dataset": device})).await,
+    );
+    let whole = json!({"training_dataset": {
+        "source": "tdengine", "database": "plant", "table": "meters", "device_id": ["a", 7, true],
+        "tags": {"site": ["b", "c"], "line": 1.5}, "start_time": "-30d", "end_time": 1714521600, "time_zone": "UTC",
+        "interval": "10m", "aggregate": {"value": "max"}, "fill": {"value": 0.5}, "limit": 1000, "refresh": true,
+        "device_column": "sn", "columns": ["value"], "target": "value", "lookback": 2, "horizon": 1,
+    }});
+    let answer = server.patch(&format!("/models/{model}"), whole).await;
+    assert_eq!(answer.data()["training_dataset"]["tags"]["site"], json!(["b", "c"]));
+    check(&base("/models/{id}"), "patch", &answer);
     check(
         &base("/models/{id}/evaluate"),
         "post",

@@ -5,7 +5,7 @@ use crate::fixture::Server;
 use serde_json::{Value, json};
 use std::io::Read;
 use trainyard_data::DataFormat;
-use trainyard_jobs::SeriesPoint;
+use trainyard_jobs::{PredictInput, SeriesPoint};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_are_listed_newest_first_and_read_by_name() {
@@ -242,8 +242,15 @@ async fn rows_in_any_form_get_a_prediction() {
     let run = server.train(model).await;
     server.finish(&run).await;
     let asked = || {
-        let (rows, rolling) = server.compute.asked.lock().unwrap().take().unwrap();
-        (rows.format, String::from_utf8(rows.content.to_vec()).unwrap(), rolling)
+        let (input, options) = server.compute.asked.lock().unwrap().take().unwrap();
+        let PredictInput::Rows(rows) = input else {
+            panic!("{input:?}")
+        };
+        (
+            rows.format,
+            String::from_utf8(rows.content.to_vec()).unwrap(),
+            options.rolling,
+        )
     };
     let predicted = server.post(&path, json!([{"a": 1}])).await.data();
     assert_eq!(

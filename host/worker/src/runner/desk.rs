@@ -7,7 +7,7 @@ use super::scratch::Scratch;
 use super::train::Training;
 use crate::artifact::{About, check_weights};
 use crate::prediction::Table;
-use crate::protocol::{LONGEST_MESSAGE, PluginIdentity, Report, Task, TaskLimits, files};
+use crate::protocol::{DataFile, LONGEST_MESSAGE, PluginIdentity, Report, Task, TaskLimits, files};
 use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use trainyard_data::{DataFormat, Dataset, Frame, ReadOptions};
+use trainyard_data::{DataFormat, Dataset, Frame, OverviewOptions, ReadOptions};
 use trainyard_jobs::{DataReport, Evaluation, LogLevel, TrainingDataset};
 use trainyard_sandbox::{
     Control, Description, Engine, EngineOptions, Event, Inspection, Job, Level, Limits, Plugin, Runner, SandboxError,
@@ -23,8 +23,6 @@ use trainyard_sandbox::{
 
 /// Lines a second that a log may have. The worker bounds its size, and wants all of it.
 const LOG_LINES: u32 = 1_000_000;
-/// What rows to predict for are called in messages.
-const ROWS: &str = "the rows";
 
 /// Does tasks.
 pub(super) struct Desk {
@@ -80,8 +78,7 @@ impl Desk {
             Task::Train {
                 plugin,
                 dataset,
-                format,
-                data_name,
+                data,
                 parameters,
                 seed,
                 limits,
@@ -93,9 +90,8 @@ impl Desk {
                     scratch: &self.scratch,
                     plugin,
                     dataset,
-                    format,
-                    data_name,
-                    data: files.next("data")?,
+                    data,
+                    data_file: files.next("data")?,
                     parameters,
                     seed,
                     limits: limits_of(&limits),
@@ -114,16 +110,22 @@ impl Desk {
                 self.model()?.check(&plugin)?;
                 Ok(Report::Opened)
             }
-            Task::Predict { format, rolling } => self.predict(files.next("rows")?, format, rolling, bit.control),
-            Task::Evaluate {
-                dataset,
+            Task::Predict {
                 format,
-                data_name,
-            } => self.evaluate(&dataset, files.next("data")?, format, &data_name, bit.control),
+                name,
+                rolling,
+                score,
+            } => self.predict(files.next("rows")?, (format, &name), (rolling, score), bit.control),
+            Task::Evaluate { dataset, data } => self.evaluate(&dataset, files.next("data")?, &data, bit.control),
             Task::Inspect => self.inspect(&files.next("plugin")?),
-            Task::Data { format, name } => {
-                let frame = Frame::from_file(files.next("data")?, &name, format, &ReadOptions::default())?;
-                Ok(Report::Data(data_report(&frame)))
+            Task::Data(DataFile { format, name, columns }) => {
+                let options = ReadOptions {
+                    time: columns.time,
+                    device: columns.device.clone(),
+                    columns: None,
+                };
+                let frame = Frame::from_file(files.next("data")?, &name, format, &options)?;
+                Ok(Report::Data(data_report(&frame, columns.device)?))
             }
         }
     }
@@ -152,30 +154,39 @@ impl Desk {
             .ok_or_else(|| Refusal::new("no-model", "no model is open in this runner"))
     }
 
-    fn predict(&self, rows: File, format: DataFormat, rolling: bool, control: Control) -> Result<Report, Refusal> {
+    fn predict(
+        &self,
+        rows: File,
+        (format, name): (DataFormat, &str),
+        (rolling, score): (bool, bool),
+        control: Control,
+    ) -> Result<Report, Refusal> {
         let model = self.model()?;
         let state = &model.about.preprocessing;
-        let frame = Frame::from_file(rows, ROWS, format, &state.read_options())?;
+        let frame = Frame::from_file(rows, name, format, &state.read_options())?;
         let dataset = Dataset::for_predict(frame, state, rolling)?;
         let mut runner = self.runner(model, &dataset, control)?;
         let trained = model.about.model(&model.weights, runner.session())?;
         let values = runner.predict(&trained)?.to_f64()?;
-        let table = Table::of(&model.about, &dataset, values)?;
-        Ok(Report::Predicted(table.into_prediction(&dataset)))
+        let mut table = Table::of(&model.about, &dataset, values, score)?;
+        Ok(Report::Predicted {
+            times: table.times.take(),
+            prediction: table.into_prediction(&dataset),
+        })
     }
 
     fn evaluate(
         &self,
         dataset: &TrainingDataset,
-        data: File,
-        format: DataFormat,
-        name: &str,
+        file: File,
+        data: &DataFile,
         control: Control,
     ) -> Result<Report, Refusal> {
         let model = self.model()?;
         let state = &model.about.preprocessing;
-        let spec = state.evaluation_spec(dataset.split);
-        let frame = Frame::from_file(data, name, format, &spec.read_options())?;
+        let mut spec = state.evaluation_spec(dataset.split);
+        spec.device = data.columns.device.clone();
+        let frame = Frame::from_file(file, &data.name, data.format, &spec.read_options())?;
         let dataset = Dataset::for_evaluation(frame, &spec, state)?;
         let mut runner = self.runner(model, &dataset, control)?;
         let trained = model.about.model(&model.weights, runner.session())?;
@@ -307,17 +318,21 @@ pub(super) fn tasks(description: &Description) -> Vec<trainyard_data::Task> {
     description.tasks.iter().filter_map(|task| task.parse().ok()).collect()
 }
 
-fn data_report(frame: &Frame) -> DataReport {
-    let overview = frame.overview();
+fn data_report(frame: &Frame, device: Option<String>) -> Result<DataReport, Refusal> {
+    let overview = frame.overview_with(&OverviewOptions { device })?;
     let object = |column| match serde_json::to_value(column) {
         Ok(Value::Object(object)) => object,
         _ => Map::new(),
     };
-    DataReport {
+    let devices = json!({"count": overview.device_count, "first": overview.devices});
+    Ok(DataReport {
         rows: overview.rows as u64,
         columns: overview.columns.iter().map(object).collect(),
         time: overview.time,
         head: overview.head,
         warnings: overview.warnings.iter().map(ToString::to_string).collect(),
-    }
+        gaps: overview.gaps.and_then(|gaps| serde_json::to_value(gaps).ok()),
+        devices: (overview.device_count > 0).then_some(devices),
+        counted: None,
+    })
 }

@@ -6,13 +6,13 @@ use super::desk::{content, report, tasks};
 use super::refusal::Refusal;
 use super::scratch::Scratch;
 use crate::artifact::{About, Origin, decode_checkpoint, encode_checkpoint, encode_weights};
-use crate::protocol::{Report, files};
+use crate::protocol::{DataFile, Report, files};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
-use trainyard_data::{DataFormat, Dataset, Frame};
+use trainyard_data::{Dataset, Frame};
 use trainyard_jobs::{LogLevel, TrainingDataset};
 use trainyard_sandbox::{Checkpoint, Event, Job, Limits, Plugin, Runner, SandboxError};
 
@@ -25,9 +25,8 @@ pub(super) struct Training<'a> {
     pub scratch: &'a Scratch,
     pub plugin: Plugin,
     pub dataset: TrainingDataset,
-    pub format: DataFormat,
-    pub data_name: String,
-    pub data: File,
+    pub data: DataFile,
+    pub data_file: File,
     pub parameters: Value,
     pub seed: u32,
     pub limits: Limits,
@@ -43,8 +42,8 @@ impl Training<'_> {
             .parameters
             .complete(&self.parameters)
             .map_err(SandboxError::InvalidParameters)?;
-        let spec = self.dataset.spec(&tasks(&description))?;
-        let frame = Frame::from_file(self.data, &self.data_name, self.format, &spec.read_options())?;
+        let spec = self.dataset.spec(&tasks(&description), &self.data.columns)?;
+        let frame = Frame::from_file(self.data_file, &self.data.name, self.data.format, &spec.read_options())?;
         let dataset = Dataset::prepare(frame, &spec)?;
         let prepared = Report::Prepared {
             summary: serde_json::to_value(dataset.summary()).unwrap_or_default(),

@@ -3,9 +3,15 @@
 
 #![allow(dead_code, reason = "only described, never made")]
 
+mod dataset;
+mod report;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
+
+pub use dataset::{Sink, TrainingDataset};
+pub use report::DataReport;
 
 /// A request sent again is done once.
 #[derive(IntoParams)]
@@ -213,86 +219,6 @@ pub struct Run {
     finished_at: Option<DateTime<Utc>>,
 }
 
-/// What a training learns from.
-#[derive(ToSchema)]
-pub struct TrainingDataset {
-    /// `upload`, with a `dataset_id`, or `file`, with a `path` on the worker's machine.
-    source: SourceKind,
-    /// The id that the upload gave.
-    #[schema(required = false)]
-    dataset_id: String,
-    /// A file below a folder that the worker's operator allows.
-    #[schema(required = false)]
-    path: String,
-    /// What is to be learned; follows from window and plugin when it is not said.
-    task: Option<Task>,
-    /// The time column; found by its name when it is not said.
-    time: Option<String>,
-    /// What to learn from; all columns of numbers when it is not said.
-    columns: Option<Vec<String>>,
-    /// What to predict: a column or several.
-    #[schema(required = false)]
-    target: OneOrMore,
-    /// Rows that a forecast looks back on.
-    #[schema(minimum = 1)]
-    lookback: Option<u32>,
-    /// Rows that a forecast looks ahead.
-    #[schema(minimum = 1)]
-    horizon: Option<u32>,
-    /// Training/validation/test in order of time, as fractions or rows.
-    #[schema(example = "0.7/0.1/0.2")]
-    #[schema(required = false)]
-    split: String,
-    /// What happens to rows before training.
-    #[schema(required = false)]
-    preprocess: Preprocess,
-}
-
-/// Where rows come from.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum SourceKind {
-    Upload,
-    File,
-}
-
-/// What is to be learned.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum Task {
-    Forecasting,
-    Regression,
-    Classification,
-}
-
-/// A name or several.
-#[derive(ToSchema)]
-#[serde(untagged)]
-pub enum OneOrMore {
-    One(String),
-    More(Vec<String>),
-}
-
-/// What happens to rows before training.
-#[derive(ToSchema)]
-pub struct Preprocess {
-    /// Missing values: auto, error, drop, forward, linear or mean.
-    #[schema(required = false)]
-    missing: String,
-    /// How columns are scaled, by the training rows: none, standard, min_max or robust.
-    #[schema(required = false)]
-    scaling: String,
-    /// Whether targets are scaled too.
-    #[schema(required = false)]
-    scale_target: bool,
-    /// Whether rows are sorted by time.
-    #[schema(required = false)]
-    sort: bool,
-    /// Repeated times: error, first, last or mean.
-    #[schema(required = false)]
-    duplicates: String,
-}
-
 /// A version of a plugin. It never changes.
 #[derive(ToSchema)]
 pub struct PluginVersion {
@@ -349,21 +275,6 @@ pub struct StoredDataset {
     report: DataReport,
     /// When it was uploaded.
     created_at: DateTime<Utc>,
-}
-
-/// What a table turned out to be.
-#[derive(ToSchema)]
-pub struct DataReport {
-    /// Its rows.
-    rows: u64,
-    /// Its columns: name, type (number, text, time), missing, and of numbers min, max, mean.
-    columns: Vec<Map<String, Value>>,
-    /// First and last time, where there is a time column.
-    time: Option<Vec<String>>,
-    /// The first rows, in the order of the columns.
-    head: Vec<Vec<Value>>,
-    /// What may be wrong.
-    warnings: Vec<String>,
 }
 
 /// What a token allows.

@@ -49,7 +49,7 @@ pub enum Source {
         path: String,
     },
     /// Rows of devices from the TDengine server that is configured.
-    Tdengine(DeviceQuery),
+    Tdengine(Box<DeviceQuery>),
 }
 
 /// Which columns say when a row is of, and of which device, once the rows are at hand.

@@ -121,6 +121,10 @@ async fn another_question_is_not_answered_by_what_is_at_hand() {
             Err(error) => assert!(error.to_string().contains("device_id"), "{name}: {error}"),
         }
     }
+    // A limit that leaves nothing out changes nothing.
+    let mut request = fixed();
+    request["limit"] = json!(1_000);
+    assert!(fetch(&source, request, None).await.unwrap().cached);
     // The same window, another function.
     let windows =
         |function: &str| json!({"table": "t", "end_time": 1_700_001_000, "interval": "10s", "aggregate": function});

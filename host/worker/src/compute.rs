@@ -4,7 +4,7 @@ use crate::code::PluginFiles;
 use crate::failure::Failure;
 use crate::process::Runner;
 use crate::protocol::{DataFile, Order, PluginIdentity, Report, Task, TaskLimits, files};
-use crate::source;
+use crate::source::{self, OpenData};
 use crate::worker::Shared;
 use async_trait::async_trait;
 use chrono::Utc;
@@ -152,6 +152,17 @@ impl Desk {
         }
     }
 
+    /// Opens or fetches what a data set names, no longer than somebody waits for it.
+    async fn rows(&self, dataset: &TrainingDataset, most: Option<u64>) -> Result<OpenData, ComputeError> {
+        let limit = self.shared.options.compute_time;
+        match tokio::time::timeout(limit, source::open(&self.shared, dataset, most, &|_| {})).await {
+            Ok(opened) => Ok(opened?),
+            Err(_) => Err(ComputeError::Timeout {
+                seconds: limit.as_secs(),
+            }),
+        }
+    }
+
     /// Writes a prediction to a table of the user's.
     async fn write(
         &self,
@@ -251,7 +262,7 @@ impl Compute for Desk {
     }
 
     async fn preview(&self, dataset: TrainingDataset) -> Result<DataReport, ComputeError> {
-        let opened = source::open(&self.shared, &dataset, Some(PREVIEWED), &|_| {}).await?;
+        let opened = self.rows(&dataset, Some(PREVIEWED)).await?;
         let (report, runner) = self.once(Task::Data(opened.data), &opened.file).await?;
         runner.kill().await;
         match report {
@@ -281,7 +292,7 @@ impl Compute for Desk {
                 (file, format, ROWS.to_owned(), None)
             }
             PredictInput::Dataset(dataset) => {
-                let opened = source::open(&self.shared, &dataset, None, &|_| {}).await?;
+                let opened = self.rows(&dataset, None).await?;
                 let only = opened.fetched.as_ref().and_then(|fetched| match &fetched.devices[..] {
                     [only] => Some(only.name.clone()),
                     _ => None,
@@ -312,8 +323,7 @@ impl Compute for Desk {
             Some(dataset) => dataset,
             None => TrainingDataset::parse(&run.training_dataset).map_err(ComputeError::Failed)?,
         };
-        let shared = &self.shared;
-        let opened = source::open(shared, &dataset, None, &|_| {}).await?;
+        let opened = self.rows(&dataset, None).await?;
         let task = Task::Evaluate {
             dataset,
             data: opened.data,

@@ -123,7 +123,7 @@ fn a_source_is_tried_step_by_step() {
         "reader:***@127.0.0.1",
         "version 3.3.3.0",
         "may only read",
-        "plant",
+        "plant is there",
         "writer:***@",
     ] {
         assert!(said.contains(part), "`{part}` is not in:\n{said}");

@@ -69,10 +69,21 @@ async fn try_both(mut reader: Options, json: bool) -> Result<()> {
         }
         Access::Unknown => say("access", "the server does not tell what it may do"),
     }
-    say(
-        "database",
-        read.database.as_deref().unwrap_or("none; data sets name one"),
-    );
+    match (&read.database, read.database_found) {
+        (None, _) => say("database", "none; data sets name one"),
+        (Some(name), Some(true)) => say("database", &format!("{name} is there")),
+        (Some(name), None) => say(
+            "database",
+            &format!("{name}; the server does not tell whether it is there"),
+        ),
+        (Some(name), Some(false)) => {
+            say("database", &format!("{name} is not there"));
+            warnings.push(format!(
+                "TDengine at {} shows the user {} no database {name}; see to the name at the end of [tdengine] dsn, or let an administrator `grant read on {name}.* to {}`",
+                read.server, read.user, read.user
+            ));
+        }
+    }
     let written = match writer {
         None => {
             say(

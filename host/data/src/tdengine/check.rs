@@ -9,7 +9,7 @@ use super::{
     connection::Connection,
     error::TdengineError,
     source::{Tdengine, retried},
-    statement::{VERSION, privileges, super_user},
+    statement::{VERSION, database, privileges, super_user},
 };
 
 /// What a user may do.
@@ -37,6 +37,8 @@ pub struct SourceReport {
     pub access: Access,
     /// The configured database.
     pub database: Option<String>,
+    /// Whether it is there, as far as the server tells.
+    pub database_found: Option<bool>,
     /// Who writes predictions, where that is configured.
     pub writer: Option<String>,
 }
@@ -45,10 +47,14 @@ impl Tdengine {
     /// Connects, logs in, and asks what the user may do.
     pub async fn check(&self) -> Result<SourceReport, TdengineError> {
         let user = self.read.user();
-        let (version, access) = retried(&self.read, "the configured server", |connection| async move {
+        let (version, access, database_found) = retried(&self.read, "the configured server", |connection| async move {
             let version = texts(&connection, "asking for the version", VERSION).await?;
             let version = version.first().and_then(|row| row.first().cloned()).unwrap_or_default();
-            Ok((version, access(&connection, user).await?))
+            let found = match self.read.database() {
+                Some(name) => found(&connection, name).await,
+                None => None,
+            };
+            Ok((version, access(&connection, user).await?, found))
         })
         .await?;
         if let Some(writer) = &self.write {
@@ -63,9 +69,18 @@ impl Tdengine {
             user: user.to_owned(),
             access,
             database: self.read.database().map(str::to_owned),
+            database_found,
             writer: self.write.as_ref().map(|writer| writer.user().to_owned()),
         })
     }
+}
+
+/// Whether there is a database of that name; `None` where the server does not tell.
+async fn found(connection: &Connection, name: &str) -> Option<bool> {
+    let rows = texts(connection, "looking for the database", &database(name).ok()?)
+        .await
+        .ok()?;
+    Some(!rows.is_empty())
 }
 
 /// TDengine tells in two tables: one says who is above all rights, the other lists rights by name (`all`, `read`, `write`).

@@ -111,6 +111,12 @@ impl TdengineError {
         )
     }
 
+    /// The same, saying what it is about.
+    pub(crate) fn about(self, what: &str) -> Self {
+        let message = format!("{what}: {}", self.message);
+        Self { message, ..self }
+    }
+
     /// After the last try.
     pub(crate) fn after_tries(self, range: &str, tries: u32) -> Self {
         let message = if self.message.starts_with(range) {

@@ -33,7 +33,7 @@ pub struct DeviceQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Moment>,
     /// The zone of times without an offset.
-    #[serde(default = "shanghai")]
+    #[serde(default = "shanghai", deserialize_with = "zone")]
     pub time_zone: Tz,
     /// The width of windows that the database makes one row of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +70,16 @@ pub const QUERY_FIELDS: [&str; 12] = [
 
 fn device_data() -> Name {
     Name::new("device_data").expect("this is a name")
+}
+
+fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse().map_err(|_| {
+        serde::de::Error::custom(format!(
+            "time_zone {} is not known: write a name such as Asia/Shanghai, Europe/Berlin or UTC",
+            quoted(&name)
+        ))
+    })
 }
 
 fn shanghai() -> Tz {

@@ -56,6 +56,14 @@ pub(crate) fn peek(time: &Name, database: &Name, table: &Name) -> String {
 /// `select server_version()`.
 pub(crate) const VERSION: &str = "select server_version()";
 
+/// A database, if it is there.
+pub(crate) fn database(name: &str) -> Result<String, String> {
+    Ok(format!(
+        "select name from information_schema.ins_databases where name = {}",
+        super::name::text_literal(name)?
+    ))
+}
+
 /// Whether a user may do everything.
 pub(crate) fn super_user(user: &str) -> Result<String, String> {
     Ok(format!(

@@ -42,7 +42,8 @@ impl TableSchema {
         let name = format!("{database}.{table}");
         let fields = connection
             .query("describing the table", &describe(database, table))
-            .await?
+            .await
+            .map_err(|error| error.about(&name))?
             .all()
             .await?;
         let [fields, words, _, notes] = fields.get(..4).unwrap_or_default() else {

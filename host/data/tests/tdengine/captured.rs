@@ -242,7 +242,7 @@ async fn what_is_not_there_is_named_with_what_is() {
             json!({"table": "nope"}),
             vec![],
             "tdengine.refused",
-            vec!["Table does not exist"],
+            vec!["plant.nope: ", "Table does not exist"],
         ),
         (
             json!({"database": "nope", "table": "t"}),

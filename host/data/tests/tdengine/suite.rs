@@ -66,15 +66,22 @@ async fn holds(dsn: &str, name: &str) {
         let step = per_second * 10;
         fill(&taos, &database, precision, start, step).await;
         let folder = tempfile::tempdir().unwrap();
-        let mut options = options(dsn, folder.path());
-        options.range_rows = 700;
-        let source = Tdengine::new(options).unwrap();
+        let mut small = options(dsn, folder.path());
+        small.range_rows = 700;
+        let source = Tdengine::new(small).unwrap();
 
         reads_one_device(&source, &database).await;
         reads_several_devices(&source, &database).await;
         reads_ranges_and_windows(&source, &database).await;
         writes_back(&source, &database).await;
-        assert!(source.check().await.unwrap().version.starts_with('3'));
+        let report = source.check().await.unwrap();
+        assert!(
+            report.version.starts_with('3') && report.database_found.is_none(),
+            "{report:?}"
+        );
+        let named = |name: &str| Tdengine::new(options(&format!("{dsn}/{name}"), folder.path())).unwrap();
+        assert_eq!(named(&database).check().await.unwrap().database_found, Some(true));
+        assert_eq!(named("nowhere").check().await.unwrap().database_found, Some(false));
         taos.exec(format!("drop database {database}")).await.unwrap();
     }
 }

@@ -1,6 +1,11 @@
 //! The driver, with a time limit on everything it does, and its panics turned into errors.
 
-use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arrow_array::ArrayRef;
 use futures_util::{FutureExt, TryStreamExt};
@@ -15,6 +20,10 @@ use super::{
 
 /// How long the driver waits for the server's version before it takes it for one of another age, and misreads it.
 const DRIVERS_PATIENCE: Duration = Duration::from_secs(8);
+
+/// The driver ends each answer with a word to the server that nothing answers, and leaves Nagle's algorithm on: until that
+/// word is acknowledged, which a server's system puts off for 40 ms, the connection can say nothing more.
+const REST: Duration = Duration::from_millis(45);
 
 /// How long we wait for a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +56,14 @@ pub(crate) struct Connections {
     /// Host and port: what messages call the server. Never the password.
     pub server: String,
     pub patience: Patience,
-    idle: Mutex<VecDeque<Taos>>,
+    /// With the time of their last word; those that have rested longest are in front.
+    idle: Mutex<VecDeque<(Taos, Instant)>>,
+    /// So many may rest.
+    most: usize,
 }
 
 impl Connections {
-    pub fn new(dsn: &str, patience: Patience) -> Result<Self, TdengineError> {
+    pub fn new(dsn: &str, patience: Patience, most: usize) -> Result<Self, TdengineError> {
         // The driver's words may repeat the DSN, password included.
         let dsn = dsn.into_dsn().map_err(|_| TdengineError::dsn("it is no address"))?;
         if !matches!(dsn.driver.as_str(), "ws" | "wss" | "http" | "https" | "taos" | "taosws") {
@@ -71,6 +83,7 @@ impl Connections {
             server,
             patience,
             idle: Mutex::default(),
+            most: most.max(1),
         })
     }
 
@@ -86,10 +99,16 @@ impl Connections {
 
     /// A connection, from those at hand or a new one. It comes back by [`Connection::give_back`] when all went well.
     pub async fn take(self: &Arc<Self>) -> Result<Connection, TdengineError> {
-        // The one that has rested longest: the driver's last word to the server may still wait for its acknowledgement.
-        let idle = self.idle.lock().await.pop_front();
+        let idle = {
+            let mut idle = self.idle.lock().await;
+            match idle.front() {
+                // One more is sooner there than this one can speak.
+                Some((_, since)) if since.elapsed() < REST && idle.len() < self.most => None,
+                _ => idle.pop_front(),
+            }
+        };
         let taos = match idle {
-            Some(taos) => taos,
+            Some((taos, _)) => taos,
             None => self.open().await?,
         };
         Ok(Connection {
@@ -175,9 +194,17 @@ impl Connection {
             .await
     }
 
+    /// One more to the same server: it can speak at once, when this one has just spoken.
+    pub async fn another(&self) -> Result<Self, TdengineError> {
+        self.all.take().await
+    }
+
     /// Puts it back for others.
     pub async fn give_back(self) {
-        self.all.idle.lock().await.push_back(self.taos);
+        let mut idle = self.all.idle.lock().await;
+        if idle.len() < self.all.most {
+            idle.push_back((self.taos, Instant::now()));
+        }
     }
 }
 

@@ -81,7 +81,8 @@ pub struct Tdengine {
 impl Tdengine {
     /// Checks the DSN and makes the folder.
     pub fn new(options: Options) -> Result<Self, TdengineError> {
-        let connections = |dsn: &String| Connections::new(dsn, options.patience.clone()).map(Arc::new);
+        let connections =
+            |dsn: &String| Connections::new(dsn, options.patience.clone(), options.connections).map(Arc::new);
         Ok(Self {
             read: connections(&options.dsn)?,
             write: options.write_dsn.as_ref().map(connections).transpose()?,

@@ -145,7 +145,12 @@ impl Tdengine {
                 }
                 devices
             }),
-            (None, Some(distinct)) => devices(connection, &distinct).await?,
+            (None, Some(distinct)) => {
+                let other = connection.another().await?;
+                let devices = devices(&other, &distinct).await?;
+                other.give_back().await;
+                devices
+            }
             (None, None) => Vec::new(),
         };
         if devices.len() > MOST_DEVICES {

@@ -83,13 +83,16 @@ impl TableSchema {
             )));
         }
         let time = columns.remove(0).name;
-        let peek = connection
+        let other = connection.another().await?;
+        let precision = other
             .query("reading the table's precision", &peek(&time, database, table))
-            .await?;
+            .await?
+            .precision;
+        other.give_back().await;
         Ok(Self {
             name,
             time,
-            precision: peek.precision,
+            precision,
             columns,
             unusable,
         })

@@ -158,28 +158,27 @@ fn compare(large: bool) -> Result<()> {
     table.set_header([
         "round",
         "to the dataset file",
-        "and on to batches",
-        "taos-ws-py + pandas",
-        "file / pandas",
-        "batches / pandas",
+        "to a pandas frame",
+        "ratio",
+        "on to batches",
+        "pandas on to batches",
+        "ratio",
     ]);
     for round in 1..=ROUNDS {
         let ours = server.ours(true)?;
         let theirs = server.read(Command::new(&python).args([script, &server.1, &COMPARED.to_string()]))?;
-        let rate = |seconds: f64| values / seconds / 1e6;
-        let rates = [
-            number(&ours, "seconds"),
-            number(&ours, "all_seconds"),
-            number(&theirs, "seconds"),
-        ]
-        .map(rate);
+        ensure!(ours["batches"] == theirs["batches"], "{ours} and {theirs}");
+        let rate = |report: &Value, name: &str| values / number(report, name) / 1e6;
+        let [file, frame] = [&ours, &theirs].map(|report| rate(report, "seconds"));
+        let [batches, peer] = [&ours, &theirs].map(|report| rate(report, "all_seconds"));
         table.add_row([
             round.to_string(),
-            format!("{:.1}", rates[0]),
-            format!("{:.1}", rates[1]),
-            format!("{:.2}", rates[2]),
-            format!("{:.1}", rates[0] / rates[2]),
-            format!("{:.1}", rates[1] / rates[2]),
+            format!("{file:.1}"),
+            format!("{frame:.2}"),
+            format!("{:.1}", file / frame),
+            format!("{batches:.1}"),
+            format!("{peer:.2}"),
+            format!("{:.1}", batches / peer),
         ]);
     }
     println!("{table}");

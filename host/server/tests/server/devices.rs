@@ -54,7 +54,7 @@ async fn what_no_database_could_read_is_refused_at_the_submit() {
         (with("device_id", json!([])), "empty list"),
         (with("start_time", json!("' or 1=1")), "no time"),
         (with("start_time", json!("2024-13-01")), "no time"),
-        (with("time_zone", json!("Mars/Olympus")), "timezone"),
+        (with("time_zone", json!("Mars/Olympus")), "time_zone"),
         (with("interval", json!("10 m; drop")), "no interval"),
         (with("aggregate", json!("avg")), "needs an interval"),
         (with("fill", json!("linear")), "needs an interval"),

@@ -39,8 +39,6 @@ pub struct SourceReport {
     pub database: Option<String>,
     /// Whether it is there, as far as the server tells.
     pub database_found: Option<bool>,
-    /// Who writes predictions, where that is configured.
-    pub writer: Option<String>,
 }
 
 impl Tdengine {
@@ -70,7 +68,6 @@ impl Tdengine {
             access,
             database: self.read.database().map(str::to_owned),
             database_found,
-            writer: self.write.as_ref().map(|writer| writer.user().to_owned()),
         })
     }
 }

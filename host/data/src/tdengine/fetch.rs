@@ -376,6 +376,17 @@ impl Tdengine {
             rows: if windows { figures.rows } else { figures.rows.min(most) },
         });
         let mut notes = Vec::new();
+        if !survey.silent.is_empty() {
+            notes.push(format!(
+                "{}: {} without rows in this time left out: {}",
+                survey.schema.name,
+                match survey.silent.len() {
+                    1 => "a device".to_owned(),
+                    count => format!("{count} devices"),
+                },
+                crate::error::listed(&survey.silent)
+            ));
+        }
         if !survey.schema.unusable.is_empty() {
             notes.push(format!(
                 "{}: columns whose names cannot be used are left out: {}",

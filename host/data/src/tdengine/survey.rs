@@ -27,6 +27,7 @@ const DEVICE: &str = "device_id";
 const TABLE_NAME: &str = "tbname";
 /// Devices in one data set.
 const MOST_DEVICES: usize = 10_000;
+
 /// What a look at the database gives.
 pub(super) struct Survey {
     pub database: Name,
@@ -35,6 +36,8 @@ pub(super) struct Survey {
     pub types: Vec<(Name, ColumnType)>,
     pub device_column: Option<String>,
     pub devices: Vec<TagValue>,
+    /// Those that have no rows in the span.
+    pub silent: Vec<String>,
     pub span: Span,
 }
 
@@ -43,18 +46,18 @@ impl Survey {
         self.devices.get(device)
     }
 
+    fn time(&self, ticks: i64) -> String {
+        let moment = self.schema.precision.moment(ticks);
+        moment.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    }
+
     /// What messages call a device's rows in a span.
     pub fn called(&self, device: usize, span: Span) -> String {
         let mut words = self.schema.name.clone();
         if let Some(device) = self.device(device) {
             words += &format!(", device {}", quoted(&device.to_string()));
         }
-        let time = |ticks: i64| {
-            self.schema
-                .precision
-                .moment(ticks)
-                .to_rfc3339_opts(SecondsFormat::AutoSi, true)
-        };
+        let time = |ticks: i64| self.time(ticks);
         match (span.from.map(time), span.to.map(time)) {
             (Some(from), Some(to)) => words + &format!(", {from} to {to}"),
             (Some(from), None) => words + &format!(", from {from}"),
@@ -165,6 +168,7 @@ impl Tdengine {
             types: columns,
             device_column,
             devices,
+            silent: Vec::new(),
             span,
             statements,
             schema,
@@ -187,14 +191,10 @@ impl Tdengine {
         if figures.iter().all(|figures| figures.rows == 0) {
             return Err(self.nothing(&survey).await);
         }
-        let mut named = survey.devices.drain(..);
-        let (devices, figures): (Vec<_>, Vec<_>) = figures
-            .into_iter()
-            .map(|figures| (named.next(), figures))
-            .filter(|(_, figures)| figures.rows > 0)
-            .unzip();
-        drop(named);
-        survey.devices = devices.into_iter().flatten().collect();
+        let mut rows = figures.iter().map(|figures| figures.rows);
+        let (heard, silent) = survey.devices.into_iter().partition(|_| rows.next() > Some(0));
+        (survey.devices, survey.silent) = (heard, names(silent));
+        let figures = figures.into_iter().filter(|figures| figures.rows > 0).collect();
         Ok((survey, figures))
     }
 
@@ -209,25 +209,24 @@ impl Tdengine {
             ),
         };
         let elsewhere = retried(&self.read, &what, |connection| async move {
-            Figures::read(&connection, &survey.statements, survey.device(0), Span::default()).await
+            // Of several, some may have rows elsewhere and some nowhere: then the table speaks for all.
+            let only = match &survey.devices[..] {
+                [only] => Some(only),
+                _ => None,
+            };
+            Figures::read(&connection, &survey.statements, only, Span::default()).await
         });
         let hint = match elsewhere.await {
             Ok(Figures {
                 times: Some((first, last)),
                 ..
             }) => {
-                let time = |ticks| {
-                    survey
-                        .schema
-                        .precision
-                        .moment(ticks)
-                        .to_rfc3339_opts(SecondsFormat::AutoSi, true)
+                let (who, also) = match survey.devices.len() {
+                    0 | 1 => ("there are some", ""),
+                    _ => ("the table has some", "device_id, "),
                 };
-                format!(
-                    "there are some from {} to {}: see to start_time and end_time",
-                    time(first),
-                    time(last)
-                )
+                let (first, last) = (survey.time(first), survey.time(last));
+                format!("{who} from {first} to {last}: see to {also}start_time and end_time")
             }
             _ => "there are none at any time: see to device_id, tags and table".to_owned(),
         };
@@ -265,4 +264,8 @@ async fn devices(connection: &Connection, sql: &str) -> Result<Vec<TagValue>, Td
     };
     devices.dedup();
     Ok(devices)
+}
+
+fn names(devices: Vec<TagValue>) -> Vec<String> {
+    devices.iter().map(ToString::to_string).collect()
 }

@@ -127,6 +127,7 @@ async fn reads_several_devices(source: &Tdengine, database: &str) {
         (json!({"device_id": ["m-3", "m-1"]}), vec!["m-3", "m-1"]),
         (json!({"tags": {"site": "north"}}), vec!["m-1", "m-3"]),
         (json!({"tags": {"line": [1, 2]}}), vec!["it's \\ m", "m-3"]),
+        (json!({"device_id": ["m-1", "m-4", "m-3"]}), vec!["m-1", "m-3"]),
     ] {
         let mut request = json!({"database": database, "table": "meters"});
         request
@@ -136,6 +137,11 @@ async fn reads_several_devices(source: &Tdengine, database: &str) {
         let fetched = fetch(source, request, Some(&["value"])).await.unwrap();
         let devices: Vec<_> = fetched.devices.iter().map(|device| device.name.clone()).collect();
         assert_eq!(devices, expected, "{filter}");
+        let told = fetched
+            .notes
+            .iter()
+            .any(|note| note.contains("a device without rows") && note.contains("m-4"));
+        assert_eq!(told, filter.to_string().contains("m-4"), "{:?}", fetched.notes);
         assert_eq!(fetched.device_column.as_deref(), Some("device_id"));
         let frame = frame(fetched);
         assert_eq!(frame.rows(), ROWS as usize * expected.len());

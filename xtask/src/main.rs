@@ -5,6 +5,7 @@
 mod bench;
 mod contract;
 mod demo;
+mod engine;
 mod paths;
 mod plugins;
 mod process;
@@ -26,6 +27,7 @@ Developer commands of Trainyard
   cargo xtask test              format, lints, every test; what CI runs
   cargo xtask test NAME...      only the tests whose name contains one of these (any option of the test runner works too)
   cargo xtask plugins           build plugins/ to WebAssembly; --guests: the hostile ones of tests/guests as well
+  cargo xtask engine            build the Python engine, which runs plugins of Python source
   cargo xtask bench kernels     one training step: plugin, native and PyTorch; --quick: fewer sizes; --threads N
   cargo xtask bench dlinear ETTh1.csv     ten epochs of the plugin and of its PyTorch twin
   cargo xtask bench data        rows from TDengine's protocol to batches, and taos-ws-py with pandas; --quick: no memory
@@ -56,6 +58,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["setup"] => setup::run(),
         ["demo"] => demo::run(),
         ["test", rest @ ..] => test::run(rest),
+        ["engine"] => engine::run().map(drop),
         ["plugins"] => plugins::run(false),
         ["plugins", "--guests"] => plugins::run(true),
         ["bench", "kernels", rest @ ..] => bench::kernels(rest),
@@ -68,7 +71,10 @@ fn run(arguments: &[&str]) -> Result<()> {
             )
         }
         ["reference"] => reference::run(),
-        [command @ ("setup" | "demo" | "plugins" | "reference"), rest @ ..] => {
+        [
+            command @ ("setup" | "demo" | "engine" | "plugins" | "reference"),
+            rest @ ..,
+        ] => {
             bail!(
                 "{command} does not take `{}`; `cargo xtask help` lists what there is",
                 rest.join(" ")

@@ -26,6 +26,11 @@ pub fn plugins() -> PathBuf {
     target().join("plugins")
 }
 
+/// The Python engine, where the binary of a checkout looks for it.
+pub fn python_engine() -> PathBuf {
+    target().join("python-engine.wasm")
+}
+
 /// Where the hostile plugins of the tests are put.
 pub fn guests() -> PathBuf {
     target().join("guests")

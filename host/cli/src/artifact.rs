@@ -1,24 +1,29 @@
 //! A trained model on disk: a folder with the weights (`model.safetensors`), everything else to know (`model.json`), and the
-//! plugin that made it (`plugin.wasm`), so that the folder alone is enough to predict. The files' form is the worker's.
+//! plugin that made it (`plugin.wasm`, `plugin.py` or `plugin.zip`), so that the folder alone is enough to predict. The files' form is the worker's.
 
 use crate::failure::{Failure, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use trainyard_kernels::Session;
-use trainyard_sandbox::{Checkpoint, TrainedModel};
+use trainyard_sandbox::{Checkpoint, Kind, TrainedModel};
 use trainyard_worker::artifact::{self as form, About, ModelFileError};
 use trainyard_worker::protocol::files::{ABOUT, CHECKPOINT, WEIGHTS};
 
-const PLUGIN: &str = "plugin.wasm";
+/// The plugin's file, by the endings that it may have.
+const PLUGIN: &str = "plugin";
+const ENDINGS: [&str; 3] = ["wasm", "py", "zip"];
 
 /// Writes the folder: complete, or not at all where there was none.
-pub fn write(folder: &Path, about: &About, model: &TrainedModel, plugin: &[u8]) -> Result<()> {
+pub fn write(folder: &Path, about: &About, model: &TrainedModel, plugin: (&[u8], Kind)) -> Result<()> {
     fs::create_dir_all(folder).map_err(Failure::file("create the folder", folder))?;
     let text = about.encode().map_err(broken(folder))?;
     let weights = form::encode_weights(model).map_err(broken(folder))?;
     // The description comes last: a folder without it is no model.
     let _ = fs::remove_file(folder.join(ABOUT));
-    replace(&folder.join(PLUGIN), plugin)?;
+    for ending in ENDINGS {
+        let _ = fs::remove_file(folder.join(PLUGIN).with_extension(ending));
+    }
+    replace(&folder.join(PLUGIN).with_extension(plugin.1.extension()), plugin.0)?;
     replace(&folder.join(WEIGHTS), &weights)?;
     replace(&folder.join(ABOUT), &text)
 }
@@ -27,6 +32,7 @@ pub fn write(folder: &Path, about: &About, model: &TrainedModel, plugin: &[u8]) 
 pub struct Artifact {
     pub about: About,
     pub plugin: Vec<u8>,
+    pub plugin_file: PathBuf,
     weights: Vec<u8>,
     folder: PathBuf,
 }
@@ -41,9 +47,15 @@ pub fn read(folder: &Path) -> Result<Artifact> {
             remedy: "give the folder that `trainyard run --out` wrote",
         });
     }
+    let plugin_file = ENDINGS
+        .map(|ending| folder.join(PLUGIN).with_extension(ending))
+        .into_iter()
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| folder.join(PLUGIN).with_extension(ENDINGS[0]));
     let artifact = Artifact {
         about: About::decode(&read_file(&path)?).map_err(broken(folder))?,
-        plugin: read_file(&folder.join(PLUGIN))?,
+        plugin: read_file(&plugin_file)?,
+        plugin_file,
         weights: read_file(&folder.join(WEIGHTS))?,
         folder: folder.to_path_buf(),
     };

@@ -28,7 +28,7 @@ pub fn all() -> Vec<(String, PathBuf)> {
                 .file_stem()
                 .map(|s| s.to_string_lossy().into_owned())
                 .unwrap_or_default();
-            if path.extension().is_some_and(|e| e == "wasm") && !found.iter().any(|(n, _)| *n == name) {
+            if path.extension().is_some_and(|e| e == "wasm" || e == "py") && !found.iter().any(|(n, _)| *n == name) {
                 found.push((name, path));
             }
         }
@@ -76,13 +76,27 @@ pub fn engine() -> Result<Engine> {
     let cache = folder.map(Cache::open).transpose()?;
     Ok(Engine::new(EngineOptions {
         cache,
+        python: python_engine(),
         ..EngineOptions::default()
     })?)
 }
+
+/// The file of the Python engine: `TRAINYARD_PYTHON_ENGINE`, else beside the binary, or one up from it in a checkout.
+pub fn python_engine() -> Option<PathBuf> {
+    let said = env::var_os("TRAINYARD_PYTHON_ENGINE").map(PathBuf::from);
+    said.or_else(|| {
+        let binary = env::current_exe().ok()?;
+        let beside = binary.ancestors().skip(1).take(2).map(|folder| folder.join(ENGINE));
+        beside.into_iter().find(|file| file.is_file())
+    })
+}
+
+const ENGINE: &str = "python-engine.wasm";
 
 /// Finds and loads a plugin.
 pub fn load(plugin: &str) -> Result<(Plugin, Vec<u8>)> {
     let path = find(plugin)?;
     let content = std::fs::read(&path).map_err(Failure::file("read", &path))?;
-    Ok((Plugin::load(&engine()?, &content)?, content))
+    let plugin = Plugin::load_named(&engine()?, &content, &path.display().to_string())?;
+    Ok((plugin, content))
 }

@@ -23,10 +23,10 @@ pub fn predict(options: &PredictOptions) -> Result<()> {
     };
     let artifact = artifact::read(&options.artifact)?;
     let about = &artifact.about;
-    let plugin = Plugin::load(&library::engine()?, &artifact.plugin)?;
+    let plugin = Plugin::load_named(&library::engine()?, &artifact.plugin, &about.plugin.source_name())?;
     if plugin.digest() != about.plugin.digest {
         return Err(Failure::Artifact {
-            path: options.artifact.join("plugin.wasm"),
+            path: artifact.plugin_file.clone(),
             problem: format!(
                 "is not the plugin that the model was trained with (digest {}, not {})",
                 &plugin.digest()[..12],

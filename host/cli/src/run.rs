@@ -94,12 +94,13 @@ pub fn run(options: &RunOptions) -> Result<()> {
     let origin = Origin {
         description: &description,
         digest: plugin.digest(),
+        engine: plugin.engine_digest(),
         parameters,
         seed: options.seed,
         dataset: &dataset,
     };
     let about = About::of(origin, &model, &metrics);
-    artifact::write(&out, &about, &model, &content)?;
+    artifact::write(&out, &about, &model, (&content, plugin.kind()))?;
     artifact::remove_checkpoint(&out);
 
     let seconds = start.elapsed();

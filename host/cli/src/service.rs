@@ -247,6 +247,7 @@ impl Config {
         let defaults = WorkerOptions::new(program, &self.data_dir);
         let worker = &self.worker;
         WorkerOptions {
+            python_engine: crate::library::python_engine(),
             name: worker.name.clone().unwrap_or(defaults.name),
             slots: worker.slots.unwrap_or(defaults.slots),
             threads: worker.threads,

@@ -72,6 +72,11 @@ pub(crate) fn unseal(content: &[u8]) -> Option<(&[u8], &[u8])> {
     hashed.split_at_checked(hashed.len().checked_sub(HASH)?)
 }
 
+/// SHA-256 of a file's content, in hexadecimal: how plugins are named everywhere.
+pub fn digest(content: &[u8]) -> String {
+    hex(&Sha256::digest(content))
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;

@@ -6,14 +6,19 @@
 use crate::cache::Cache;
 use crate::error::SandboxError;
 use crate::host;
+use crate::load::{self, Origin};
 use crate::state::State;
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, OptLevel};
 
 /// How often a running plugin looks up whether it has to stop.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+const NO_PYTHON: &str = "a plugin of Python source needs the Python engine, python-engine.wasm beside the program trainyard; \
+    in a checkout `cargo xtask engine` builds it";
 
 /// How an engine is to be.
 #[derive(Debug, Clone)]
@@ -24,6 +29,8 @@ pub struct EngineOptions {
     pub cache: Option<Cache>,
     /// Compiles quickly instead of well: for checks that run little code.
     pub quick: bool,
+    /// The file of the Python engine; without one, Python source is refused.
+    pub python: Option<PathBuf>,
 }
 
 impl Default for EngineOptions {
@@ -32,6 +39,7 @@ impl Default for EngineOptions {
             stack: 1 << 20,
             cache: None,
             quick: false,
+            python: None,
         }
     }
 }
@@ -44,6 +52,7 @@ struct Inner {
     wasmtime: wasmtime::Engine,
     contract: Linker<State>,
     with_wasi: OnceLock<Linker<State>>,
+    python: Mutex<Option<(Component, String, Origin)>>,
     options: EngineOptions,
 }
 
@@ -58,6 +67,7 @@ impl Engine {
             wasmtime,
             contract,
             with_wasi: OnceLock::new(),
+            python: Mutex::default(),
             options,
         })))
     }
@@ -72,6 +82,19 @@ impl Engine {
 
     pub(crate) fn stack(&self) -> usize {
         self.0.options.stack
+    }
+
+    /// The Python engine, its digest, and where its machine code came from. Loaded when it is first needed.
+    pub(crate) fn python(&self) -> Result<(Component, String, Origin), SandboxError> {
+        let mut python = self.0.python.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = &*python {
+            return Ok(loaded.clone());
+        }
+        let Some(file) = &self.0.options.python else {
+            return Err(SandboxError::NoPythonEngine(NO_PYTHON.to_owned()));
+        };
+        let loaded = load::component_of_file(self, file)?;
+        Ok(python.insert(loaded).clone())
     }
 
     /// The functions that a plugin may import: those of the contract, and an empty WASI only for plugins that ask.

@@ -1,6 +1,7 @@
 //! What can go wrong with a plugin. Each is one line for a person, and has a code that never changes.
 
 use crate::inspect::Problem;
+use crate::python::Raised;
 use std::path::PathBuf;
 use std::time::Duration;
 use trainyard_kernels::bytes;
@@ -68,13 +69,21 @@ pub enum SandboxError {
         limit: LimitExceeded,
     },
     /// The plugin said itself that it failed.
-    #[error("`{function}` failed: {error}")]
+    #[error("`{function}` failed: {}", raised.as_ref().map_or_else(|| error.to_string(), ToString::to_string))]
     Plugin {
         /// Which of the plugin's functions.
         function: &'static str,
         /// What it said.
         error: PluginError,
+        /// The exception behind it, in a plugin of Python.
+        raised: Option<Box<Raised>>,
     },
+    /// Python source that cannot be loaded, or holds no algorithm.
+    #[error("the Python source cannot be used: {0}")]
+    PythonSource(Box<Raised>),
+    /// There is no Python engine to run Python source.
+    #[error("{0}")]
+    NoPythonEngine(String),
     /// It gave back something that cannot be used.
     #[error("`{function}` gave back something that cannot be used: {problem}")]
     InvalidResult {
@@ -136,6 +145,8 @@ impl SandboxError {
             SandboxError::GuestMemory { .. } => "guest-memory",
             SandboxError::Limit { .. } => "limit",
             SandboxError::Plugin { error, .. } => error.code(),
+            SandboxError::PythonSource(_) => "python-source",
+            SandboxError::NoPythonEngine(_) => "no-python-engine",
             SandboxError::InvalidResult { .. } => "invalid-result",
             SandboxError::HostPanic { .. } => "host-panic",
             SandboxError::Session(_) => "session",
@@ -148,6 +159,15 @@ impl SandboxError {
 
     pub(crate) fn engine(error: wasmtime::Error) -> Self {
         SandboxError::Engine(one_line(&format!("{error:#}")))
+    }
+
+    /// The exception behind it, where it is one of an author's Python.
+    pub fn raised(&self) -> Option<&Raised> {
+        match self {
+            SandboxError::Plugin { raised, .. } => raised.as_deref(),
+            SandboxError::PythonSource(raised) => Some(raised),
+            _ => None,
+        }
     }
 
     /// Who said `log` last, for an error that only the plugin's own words explain.
@@ -286,6 +306,7 @@ mod tests {
         let error = SandboxError::Plugin {
             function: "train",
             error: PluginError::Algorithm(format!("a\nb\x1b[31m{}", "x".repeat(5_000))),
+            raised: None,
         };
         let line = error.to_string();
         assert!(line.starts_with("`train` failed: a b\u{fffd}[31mxxx"), "{line}");

@@ -115,13 +115,25 @@ impl Inspection {
     /// [`problems`](Inspection::problems).
     pub fn of(bytes: &[u8]) -> Result<Self, SandboxError> {
         let kind = sniff::sniff(bytes)?;
+        if kind.is_python() {
+            // Its imports and exports are the engine's; what is wrong with it shows when it is loaded.
+            let mut inspection = Self::empty(bytes, kind);
+            inspection.contract = Some(contract_version());
+            return Ok(inspection);
+        }
         Self::of_component(bytes, kind, &load::component(bytes, kind)?)
     }
 
     /// Inspects a file's content, and the component that was made of it.
     pub(crate) fn of_component(bytes: &[u8], kind: Kind, component: &[u8]) -> Result<Self, SandboxError> {
         let surface = Surface::of_component(component).map_err(|error| load::damaged(&error))?;
-        let mut inspection = Inspection {
+        let mut inspection = Self::empty(bytes, kind);
+        inspection.compare(&surface);
+        Ok(inspection)
+    }
+
+    fn empty(bytes: &[u8], kind: Kind) -> Self {
+        Inspection {
             kind,
             digest: hex(&Sha256::digest(bytes)),
             size: bytes.len(),
@@ -132,9 +144,7 @@ impl Inspection {
             exports: Vec::new(),
             problems: Vec::new(),
             description: None,
-        };
-        inspection.compare(&surface);
-        Ok(inspection)
+        }
     }
 
     /// The problems as an error, if there are any.

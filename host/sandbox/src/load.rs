@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::error::SandboxError;
 use crate::inspect::{Inspection, Problem};
 use crate::limits::Limits;
+use crate::python::{Finding, Source};
 use crate::sniff::{self, Kind};
 use crate::state::State;
 use crate::surface::Surface;
@@ -21,6 +22,8 @@ use wasmtime::component::Component;
 
 /// The largest file that is taken.
 const LARGEST: u64 = 128 << 20;
+/// What Python calls a file that came without a name.
+const UNNAMED: &str = "plugin.py";
 
 /// Where a plugin's machine code came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,28 +47,88 @@ pub struct Plugin {
     digest: String,
     origin: Origin,
     wasi: bool,
+    /// For the Python engine, which `pre` is then, and its digest.
+    source: Option<(Source, String)>,
 }
 
 impl Plugin {
     /// Loads a file.
     pub fn open(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, SandboxError> {
-        Self::load(engine, &read(path.as_ref())?)
+        let path = path.as_ref();
+        Self::load_named(engine, &read(path)?, &path.display().to_string())
     }
 
     /// Loads a file's content.
     pub fn load(engine: &Engine, content: &[u8]) -> Result<Self, SandboxError> {
+        Self::load_named(engine, content, UNNAMED)
+    }
+
+    /// Loads the content of a file that has a name, by which Python calls it in its messages.
+    pub fn load_named(engine: &Engine, content: &[u8], name: &str) -> Result<Self, SandboxError> {
         check_size(content.len() as u64)?;
         let kind = sniff::sniff(content)?;
+        if kind.is_python() {
+            let (component, digest, origin) = engine.python()?;
+            return Self::python(engine, &component, (&digest, origin), (content, kind, name));
+        }
         let digest = Sha256::digest(content).into();
-        let (component, origin) = match engine.cache().and_then(|cache| cached(engine, cache, &digest)) {
-            Some(component) => (component, Origin::Cached),
-            None => {
-                let component = compiled(engine, content, kind)?;
-                let origin = kept(engine, &component, &digest);
-                (component, origin)
-            }
-        };
+        let (component, origin) = from_cache_or(engine, &digest, || compiled(engine, content, kind))?;
         Self::ready(engine, &component, kind, hex(&digest), origin)
+    }
+
+    /// Python source on the engine's component.
+    fn python(
+        engine: &Engine,
+        component: &Component,
+        (digest, origin): (&str, Origin),
+        (content, kind, name): (&[u8], Kind, &str),
+    ) -> Result<Self, SandboxError> {
+        let mut plugin = Self::ready(engine, component, kind, hex(&Sha256::digest(content)), origin)?;
+        let name = name.to_owned();
+        plugin.source = Some((
+            Source {
+                content: content.into(),
+                name,
+            },
+            digest.to_owned(),
+        ));
+        Ok(plugin)
+    }
+
+    /// As [`Plugin::from_code`], for Python source: the code is the Python engine's, which `engine_digest` names.
+    ///
+    /// # Safety
+    ///
+    /// As of [`Plugin::from_code`].
+    #[cfg(unix)]
+    pub unsafe fn python_from_code(
+        engine: &Engine,
+        engine_digest: &str,
+        code: &std::fs::File,
+        content: &[u8],
+        name: &str,
+    ) -> Result<Self, SandboxError> {
+        check_size(content.len() as u64)?;
+        let kind = sniff::sniff(content)?;
+        // SAFETY: the caller vouches for the file.
+        let component = unsafe { code::component(engine.wasmtime(), engine_digest, code) }?;
+        Self::python(
+            engine,
+            &component,
+            (engine_digest, Origin::Given),
+            (content, kind, name),
+        )
+    }
+
+    /// Compiles a component of the contract without asking it about itself: the content of a file of its machine code.
+    pub fn machine_code(engine: &Engine, content: &[u8]) -> Result<Vec<u8>, SandboxError> {
+        check_size(content.len() as u64)?;
+        let digest = Sha256::digest(content).into();
+        let component = compiled(engine, content, sniff::sniff(content)?)?;
+        Ok(code::seal(
+            component.serialize().map_err(SandboxError::engine)?,
+            &digest,
+        ))
     }
 
     /// Compiles a file's content for other processes to use with [`Plugin::from_code`]: the plugin, and the content of a
@@ -120,7 +183,25 @@ impl Plugin {
             digest,
             origin,
             wasi,
+            source: None,
         })
+    }
+
+    /// SHA-256 of the Python engine that runs it, in hexadecimal; nothing for WebAssembly.
+    pub fn engine_digest(&self) -> Option<&str> {
+        self.source.as_ref().map(|(_, digest)| digest.as_str())
+    }
+
+    pub(crate) fn source(&self) -> Option<&Source> {
+        self.source.as_ref().map(|(source, _)| source)
+    }
+
+    /// Everything in Python source that will not work here; nothing for WebAssembly.
+    pub fn findings(&self, limits: &Limits) -> Result<Vec<Finding>, SandboxError> {
+        match self.source() {
+            Some(source) => crate::run::findings(self, source, limits),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// SHA-256 of the file, in hexadecimal.
@@ -164,10 +245,11 @@ impl Plugin {
 impl Inspection {
     /// Inspects a file, and asks it about itself if it fits this host.
     pub fn of_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, SandboxError> {
-        let content = read(path.as_ref())?;
+        let path = path.as_ref();
+        let content = read(path)?;
         let mut inspection = Inspection::of(&content)?;
         if inspection.problems.is_empty() {
-            let plugin = Plugin::load(engine, &content)?;
+            let plugin = Plugin::load_named(engine, &content, &path.display().to_string())?;
             inspection.description = Some(plugin.describe(&Limits::default())?);
         }
         Ok(inspection)
@@ -183,7 +265,7 @@ fn read(path: &Path) -> Result<Vec<u8>, SandboxError> {
     if metadata.is_dir() {
         return Err(SandboxError::NotAPlugin {
             found: format!("{} is a folder", path.display()),
-            remedy: "give the .wasm file that is built from it".into(),
+            remedy: "give the .wasm file that is built from it, or the .py file".into(),
         });
     }
     check_size(metadata.len())?;
@@ -198,6 +280,27 @@ fn check_size(size: u64) -> Result<(), SandboxError> {
         });
     }
     Ok(())
+}
+
+/// A component of a file that is no plugin by itself, from the cache if it is there.
+pub(crate) fn component_of_file(engine: &Engine, path: &Path) -> Result<(Component, String, Origin), SandboxError> {
+    let content = read(path)?;
+    let digest = Sha256::digest(&content).into();
+    let (component, origin) = from_cache_or(engine, &digest, || compiled(engine, &content, sniff::sniff(&content)?))?;
+    Ok((component, hex(&digest), origin))
+}
+
+fn from_cache_or(
+    engine: &Engine,
+    digest: &[u8; 32],
+    compile: impl FnOnce() -> Result<Component, SandboxError>,
+) -> Result<(Component, Origin), SandboxError> {
+    if let Some(component) = engine.cache().and_then(|cache| cached(engine, cache, digest)) {
+        return Ok((component, Origin::Cached));
+    }
+    let component = compile()?;
+    let origin = kept(engine, &component, digest);
+    Ok((component, origin))
 }
 
 /// What the cache has of a plugin.
@@ -243,6 +346,10 @@ pub(crate) fn component(content: &[u8], kind: Kind) -> Result<Cow<'_, [u8]>, San
     match kind {
         Kind::Component => Ok(Cow::Borrowed(content)),
         Kind::Module => wrap(content).map(Cow::Owned),
+        Kind::Python | Kind::PythonZip => Err(SandboxError::NotAPlugin {
+            found: "it is Python source".into(),
+            remedy: "it is run by the Python engine, and not compiled".into(),
+        }),
     }
 }
 

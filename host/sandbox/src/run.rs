@@ -10,7 +10,8 @@ use crate::host::convert::from_wit;
 use crate::host::{Host, Phase};
 use crate::limits::{Limits, MemoryLimiter};
 use crate::load::Plugin;
-use crate::report::{Checkpoint, Event, Reporter};
+use crate::python::{self, Finding, Source};
+use crate::report::{Checkpoint, Event, Level, Reporter};
 use crate::results;
 use crate::state::State;
 use crate::wasi::Wasi;
@@ -259,6 +260,24 @@ pub(crate) fn describe(plugin: &Plugin, limits: &Limits) -> Result<Description, 
     Description::new(said, limits)
 }
 
+/// Everything in a source that will not work.
+pub(crate) fn findings(plugin: &Plugin, source: &Source, limits: &Limits) -> Result<Vec<Finding>, SandboxError> {
+    let control = Control::new();
+    let session = Session::new(SessionOptions {
+        memory: DESCRIBE_MEMORY.min(limits.tensor_memory),
+        cancel: control.kernels(),
+        ..SessionOptions::default()
+    })?;
+    let reporter = Reporter::new(limits, |_| {});
+    let host = Host::new(Phase::Describe, session, Arc::new(limits.clone()), control, reporter);
+    on_thread(plugin, host, limits.describe_time, |plugin, host| {
+        in_store(plugin, host, |store| {
+            let instance = plugin.pre().instance_pre().instantiate(&mut *store)?;
+            Ok(Ok(python::check(store, &instance, source)?))
+        })
+    })
+}
+
 /// The shortest of so many instantiations, each with a store of its own.
 pub(crate) fn time_to_instantiate(plugin: &Plugin, times: u32) -> Result<Duration, SandboxError> {
     let limits = Arc::new(Limits::default());
@@ -290,6 +309,15 @@ fn run<T: Send>(
     time: Duration,
     work: impl FnOnce(&mut Store<State>, &bindings::Plugin) -> wasmtime::Result<Result<T, SandboxError>> + Send,
 ) -> Result<T, SandboxError> {
+    on_thread(plugin, host, time, |plugin, host| in_instance(plugin, host, work))
+}
+
+fn on_thread<T: Send>(
+    plugin: &Plugin,
+    host: Host,
+    time: Duration,
+    work: impl FnOnce(&Plugin, Host) -> Result<T, SandboxError> + Send,
+) -> Result<T, SandboxError> {
     let function = host.phase.name();
     let control = host.control.clone();
     let (done, outcome) = mpsc::channel();
@@ -298,7 +326,7 @@ fn run<T: Send>(
             .name(format!("plugin-{function}"))
             .stack_size(plugin.engine().stack() + HOST_STACK)
             .spawn_scoped(scope, move || {
-                let caught = catch_unwind(AssertUnwindSafe(|| in_instance(plugin, host, work)));
+                let caught = catch_unwind(AssertUnwindSafe(|| work(plugin, host)));
                 let outcome = caught.unwrap_or_else(|panic| {
                     Err(SandboxError::HostPanic {
                         function,
@@ -332,14 +360,36 @@ fn in_instance<T>(
     host: Host,
     work: impl FnOnce(&mut Store<State>, &bindings::Plugin) -> wasmtime::Result<Result<T, SandboxError>>,
 ) -> Result<T, SandboxError> {
+    in_store(plugin, host, |store| {
+        let instance = plugin.pre().instance_pre().instantiate(&mut *store)?;
+        if let Some(source) = plugin.source()
+            && let Err(refused) = python::load(store, &instance, source)?
+        {
+            return Ok(Err(refused));
+        }
+        let exports = bindings::Plugin::new(&mut *store, &instance)?;
+        let mut outcome = work(store, &exports)?;
+        if let Err(SandboxError::Plugin { raised, .. }) = &mut outcome
+            && plugin.source().is_some()
+            && let Some(exception) = python::last_raised(store, &instance)?
+        {
+            store.data().host.reporter.log(Level::Error, &exception.traceback);
+            *raised = Some(Box::new(exception));
+        }
+        Ok(outcome)
+    })
+}
+
+fn in_store<T>(
+    plugin: &Plugin,
+    host: Host,
+    work: impl FnOnce(&mut Store<State>) -> wasmtime::Result<Result<T, SandboxError>>,
+) -> Result<T, SandboxError> {
     let function = host.phase.name();
     let limits = host.limits.clone();
     let control = host.control.clone();
     let mut store = store(plugin, host);
-    let outcome = plugin
-        .pre()
-        .instantiate(&mut store)
-        .and_then(|instance| work(&mut store, &instance));
+    let outcome = work(&mut store);
     if let Some(wasi) = &store.data().wasi {
         wasi.finish();
     }
@@ -402,6 +452,7 @@ fn failed(phase: Phase, error: PluginError) -> SandboxError {
     SandboxError::Plugin {
         function: phase.name(),
         error,
+        raised: None,
     }
 }
 

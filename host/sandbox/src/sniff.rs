@@ -3,7 +3,7 @@
 use crate::error::SandboxError;
 use crate::load::damaged;
 
-/// The two forms of a plugin.
+/// The forms of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -11,6 +11,31 @@ pub enum Kind {
     Component,
     /// A core WebAssembly module that carries the contract's types: it becomes a component when it is loaded.
     Module,
+    /// A file of Python source, which runs on the Python engine.
+    Python,
+    /// A zip of Python modules and packages, which runs on the Python engine.
+    PythonZip,
+}
+
+impl Kind {
+    /// Whether it is source that the Python engine runs.
+    pub fn is_python(self) -> bool {
+        matches!(self, Kind::Python | Kind::PythonZip)
+    }
+
+    /// The ending of such a file's name, without a dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Kind::Component | Kind::Module => "wasm",
+            Kind::Python => "py",
+            Kind::PythonZip => "zip",
+        }
+    }
+
+    /// Told by a file's content, without a look at whether it is whole.
+    pub fn of(content: &[u8]) -> Result<Self, SandboxError> {
+        sniff(content)
+    }
 }
 
 impl std::fmt::Display for Kind {
@@ -18,6 +43,8 @@ impl std::fmt::Display for Kind {
         f.write_str(match self {
             Kind::Component => "WebAssembly component",
             Kind::Module => "WebAssembly module (wrapped as a component)",
+            Kind::Python => "Python source",
+            Kind::PythonZip => "zip of Python source",
         })
     }
 }
@@ -29,6 +56,8 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Kind, SandboxError> {
     match bytes {
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => return Ok(Kind::Module),
         [b'\0', b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(Kind::Component),
+        [b'P', b'K', 3, 4, ..] => return Ok(Kind::PythonZip),
+        _ if is_python(bytes) => return Ok(Kind::Python),
         _ => {}
     }
     let (found, remedy) = describe(bytes);
@@ -37,6 +66,24 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Kind, SandboxError> {
         remedy: remedy.to_owned(),
     })
 }
+
+/// Whether a text looks like Python and like nothing else that is often taken for a plugin.
+fn is_python(bytes: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(64 << 10)]);
+    if bytes.contains(&0) || head.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
+        return false;
+    }
+    let starts = |line: &str, starts: &[&str]| starts.iter().any(|start| line.starts_with(start));
+    !head.lines().any(|line| starts(line, &RUST))
+        && head.lines().any(|line| {
+            starts(
+                line,
+                &["import ", "from ", "def ", "class ", "@", "#!/usr/bin/env python"],
+            )
+        })
+}
+
+const RUST: [&str; 7] = ["use ", "fn ", "pub fn ", "impl ", "#[", "#![", "mod "];
 
 fn describe(bytes: &[u8]) -> (&'static str, &'static str) {
     let starts = |start: &[u8]| bytes.starts_with(start);
@@ -64,9 +111,6 @@ fn describe(bytes: &[u8]) -> (&'static str, &'static str) {
     }
     if starts(b"\xcf\xfa\xed\xfe") || starts(b"\xca\xfe\xba\xbe") {
         return ("it is a native program or library for macOS, or a Java class", BUILD);
-    }
-    if starts(b"PK\x03\x04") {
-        return ("it is a zip archive", "unpack it, and give the .wasm file inside");
     }
     for (start, found) in [
         (&b"\x1f\x8b"[..], "it is compressed with gzip"),
@@ -115,14 +159,8 @@ fn describe(bytes: &[u8]) -> (&'static str, &'static str) {
         text.lines()
             .any(|line| starts.iter().any(|start| line.starts_with(start)))
     };
-    if line_starts(&["use ", "fn ", "pub fn ", "impl ", "#[", "#![", "mod "]) {
+    if line_starts(&RUST) {
         return ("it is Rust source", BUILD);
-    }
-    if line_starts(&["import ", "from ", "def ", "class ", "#!/usr/bin/env python"]) {
-        return (
-            "it is Python source",
-            "build it to a component that exports the contract",
-        );
     }
     if line_starts(&["[package]", "[dependencies]"]) {
         return ("it is a Cargo.toml", "give the .wasm file that its crate builds");
@@ -174,13 +212,11 @@ mod tests {
         for (bytes, found) in [
             (&b""[..], "empty"),
             (b"\x7fELF\x02\x01\x01", "native program or library for Linux"),
-            (b"PK\x03\x04rest", "zip"),
             (b"\x1f\x8b\x08", "gzip"),
             (b"MZ\x90", "Windows"),
             (b"PAR1", "--data"),
             (b"  (module)", "wasm-tools parse"),
             (b"<!DOCTYPE html><title>404</title>", "web page"),
-            (b"# dlinear\nimport numpy as np\n", "Python source"),
             (b"use trainyard_sdk::*;\n", "Rust source"),
             (b"{\"a\": 1}", "JSON"),
             (b"hello", "text, not WebAssembly"),
@@ -193,5 +229,7 @@ mod tests {
         }
         assert_eq!(sniff(b"\0asm\x01\0\0\0").unwrap(), Kind::Module);
         assert_eq!(sniff(b"\0asm\x0d\0\x01\0").unwrap(), Kind::Component);
+        assert_eq!(sniff(b"PK\x03\x04rest").unwrap(), Kind::PythonZip);
+        assert_eq!(sniff(b"# dlinear\nimport numpy as np\n").unwrap(), Kind::Python);
     }
 }

@@ -54,8 +54,9 @@ fn key(digest: &str) -> String {
 
 /// Uploads a plugin: its file as the body, or the field `file` of a form.
 #[utoipa::path(post, path = "/plugins", tag = "plugins", params(schema::IdempotencyKey),
-    request_body(content((Vec<u8> = "application/wasm"), (Vec<u8> = "application/octet-stream"),
-        (schema::FileForm = "multipart/form-data")), description = "A WebAssembly component"),
+    request_body(content((Vec<u8> = "application/wasm"), (Vec<u8> = "text/x-python"),
+        (Vec<u8> = "application/zip"), (Vec<u8> = "application/octet-stream"),
+        (schema::FileForm = "multipart/form-data")), description = "A WebAssembly component, a file of Python source, or a zip of pure Python"),
     responses((status = 200, description = "This very plugin was there", body = Envelope<schema::PluginVersion>),
         (status = 201, description = "The plugin", body = Envelope<schema::PluginVersion>),
         (status = 409, description = "Another plugin has this name and version, or the same request is being answered"),
@@ -67,7 +68,7 @@ pub async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    staging::must_be(&headers, &["application/wasm"])?;
+    staging::must_be(&headers, &["application/wasm", "text/x-python", "application/zip"])?;
     let staged = staging::receive(&app, &headers, body, app.options.max_plugin_bytes).await?;
     app.metrics.count_upload("plugin", staged.size);
     let key = idempotency::key(&headers, &caller)?;

@@ -69,6 +69,8 @@ pub struct Origin<'a> {
     pub description: &'a Description,
     /// SHA-256 of its file, in hexadecimal.
     pub digest: &'a str,
+    /// SHA-256 of the Python engine that ran it, if one did.
+    pub engine: Option<&'a str>,
     /// All parameters.
     pub parameters: Value,
     /// What every random number followed from.
@@ -88,6 +90,7 @@ impl About {
                 name: origin.description.name.clone(),
                 version: origin.description.version.clone(),
                 digest: origin.digest.to_owned(),
+                engine: origin.engine.map(str::to_owned),
             },
             parameters: origin.parameters,
             seed: origin.seed,

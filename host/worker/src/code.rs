@@ -1,21 +1,33 @@
 //! Compiled plugins on disk. A plugin is compiled once, in a runner; what it hands back is stored here, and later runners
 //! get a descriptor to read and map it. None of them can write here.
+//!
+//! A plugin of Python source has no code of its own: its runners get that of the Python engine, which all of them share.
 
 use crate::failure::Failure;
+use crate::options::WorkerOptions;
 use crate::pool::Pool;
 use crate::process::Runner;
 use crate::protocol::files;
 use std::collections::HashSet;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OnceCell;
 use trainyard_jobs::Artifacts;
+use trainyard_sandbox::Kind;
+
+/// Bytes of a file that tell what it is.
+const HEAD: usize = 64 << 10;
 
 /// The folder of compiled plugins.
 pub(crate) struct CodeStore {
     folder: PathBuf,
     artifacts: Arc<dyn Artifacts>,
     pool: Pool,
+    /// The file of the Python engine, and its digest once it was needed.
+    python: Option<PathBuf>,
+    python_digest: OnceCell<String>,
     /// One compilation at a time: the same plugin is not compiled twice, and jobs keep a core.
     compiling: tokio::sync::Mutex<()>,
     /// Plugins whose code was found whole.
@@ -26,14 +38,18 @@ pub(crate) struct CodeStore {
 pub(crate) struct PluginFiles {
     pub plugin: File,
     pub code: File,
+    /// The digest of the Python engine, whose code it is; nothing where it is the plugin's own.
+    pub engine: Option<String>,
 }
 
 impl CodeStore {
-    pub fn new(folder: PathBuf, artifacts: Arc<dyn Artifacts>, pool: Pool) -> Self {
+    pub fn new(options: &WorkerOptions, artifacts: Arc<dyn Artifacts>, pool: Pool) -> Self {
         CodeStore {
-            folder,
+            folder: options.code.clone(),
             artifacts,
             pool,
+            python: options.python_engine.clone(),
+            python_digest: OnceCell::new(),
             compiling: tokio::sync::Mutex::new(()),
             seen: Mutex::default(),
         }
@@ -44,28 +60,68 @@ impl CodeStore {
         format!("plugins/{digest}.wasm")
     }
 
+    /// What a plugin's file is, told by its first bytes.
+    pub fn kind(plugin: &File) -> Result<Kind, Failure> {
+        let mut head = vec![0; HEAD];
+        let length = plugin
+            .read_at(&mut head, 0)
+            .map_err(|error| Failure::ours("the plugin's file", error))?;
+        Kind::of(&head[..length]).map_err(|error| Failure::job(error.code(), &error.to_string()))
+    }
+
     /// A plugin's files; compiles it if need be.
     pub async fn files(&self, digest: &str) -> Result<PluginFiles, Failure> {
         let plugin = self.artifacts.open(&Self::plugin_key(digest)).await?;
+        let (engine, code) = match self.engine_for(&plugin).await? {
+            Some((engine, code)) => (Some(engine), code),
+            None => (None, self.code_of(digest, &plugin).await?),
+        };
+        Ok(PluginFiles { plugin, code, engine })
+    }
+
+    /// The Python engine's digest and code, if the plugin is Python source.
+    pub async fn engine_for(&self, plugin: &File) -> Result<Option<(String, File)>, Failure> {
+        // What is no plugin at all is refused by the runner that reads it.
+        if !Self::kind(plugin).is_ok_and(Kind::is_python) {
+            return Ok(None);
+        }
+        let Some(path) = &self.python else {
+            let message = "this worker has no Python engine, so it cannot run plugins of Python source; put python-engine.wasm \
+                beside the program, or set TRAINYARD_PYTHON_ENGINE, and start it again";
+            return Err(Failure::job("no-python-engine", message));
+        };
+        let broken = |error| Failure::ours(&path.display().to_string(), error);
+        let digest = self.python_digest.get_or_try_init(|| async {
+            let path = path.clone();
+            let content = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
+            let content = content.map_err(|error| broken(error.into()))?.map_err(broken)?;
+            Ok::<_, Failure>(trainyard_sandbox::digest(&content))
+        });
+        let digest = digest.await?;
+        let engine = File::open(path).map_err(broken)?;
+        let code = self.code_of(digest, &engine).await?;
+        Ok(Some((digest.clone(), code)))
+    }
+
+    /// The stored code of a component; a runner makes it if need be.
+    async fn code_of(&self, digest: &str, component: &File) -> Result<File, Failure> {
         if let Some(code) = self.code(digest) {
-            return Ok(PluginFiles { plugin, code });
+            return Ok(code);
         }
         let _one = self.compiling.lock().await;
         if let Some(code) = self.code(digest) {
-            return Ok(PluginFiles { plugin, code });
+            return Ok(code);
         }
         let mut runner = self.pool.take().await?;
-        let compiled = crate::compute::inspect(&mut runner, &plugin).await;
+        let compiled = crate::compute::compile(&mut runner, component).await;
         let kept = match compiled {
-            Ok(_) => self.keep(digest, &runner).await,
+            Ok(()) => self.keep(digest, &runner).await,
             Err(failure) => Err(failure),
         };
         runner.kill().await;
         kept?;
-        let code = self
-            .code(digest)
-            .ok_or_else(|| Failure::ours("compiled plugin", "it is gone already"))?;
-        Ok(PluginFiles { plugin, code })
+        self.code(digest)
+            .ok_or_else(|| Failure::ours("compiled plugin", "it is gone already"))
     }
 
     /// Stores the code that a runner has made of a plugin.

@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PREVIEWED: u64 = 1_000_000;
 /// What messages call rows that came with a request.
 const ROWS: &str = "the rows";
+/// What Python calls an uploaded file.
+const UNNAMED: &str = "plugin.py";
 /// How often a runner's memory is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -79,10 +81,10 @@ impl Desk {
     }
 
     /// Asks a fresh runner one thing. Whoever asked ends the runner.
-    async fn once(&self, task: Task, file: &File) -> Result<(Report, Runner), ComputeError> {
+    async fn once(&self, task: Task, files: &[&File]) -> Result<(Report, Runner), ComputeError> {
         let _turn = self.turn().await?;
         let mut runner = self.shared.pool.take().await.map_err(Failure::from)?;
-        match self.ask(&mut runner, task, &[file]).await {
+        match self.ask(&mut runner, task, files).await {
             Ok(report) => Ok((report, runner)),
             Err(error) => {
                 runner.kill().await;
@@ -127,15 +129,15 @@ impl Desk {
         };
         let artifacts = &self.shared.artifacts;
         let load = async {
-            let PluginFiles { plugin, code } = self.shared.code.files(&run.plugin_digest).await?;
+            let PluginFiles { plugin, code, engine } = self.shared.code.files(&run.plugin_digest).await?;
             let weights = artifacts.open(&format!("{prefix}/{}", files::WEIGHTS)).await?;
             let about = artifacts.open(&format!("{prefix}/{}", files::ABOUT)).await?;
-            Ok::<_, Failure>([plugin, code, weights, about])
+            Ok::<_, Failure>(([plugin, code, weights, about], engine))
         };
-        let opened = load.await?;
+        let (opened, engine) = load.await?;
         let mut runner = self.shared.pool.take().await.map_err(Failure::from)?;
         let task = Task::Open {
-            plugin: identity(run),
+            plugin: identity(run, engine),
             limits: self.limits(),
         };
         let answer = self.ask(&mut runner, task, &opened.each_ref()).await;
@@ -229,14 +231,22 @@ impl Desk {
 impl Compute for Desk {
     async fn inspect_plugin(&self, file: PathBuf) -> Result<PluginReport, ComputeError> {
         let file = open(&file)?;
-        let (report, runner) = self.once(Task::Inspect, &file).await?;
+        let engine = self.shared.code.engine_for(&file).await?;
+        let task = Task::Inspect {
+            name: UNNAMED.to_owned(),
+            engine: engine.as_ref().map(|(digest, _)| digest.clone()),
+        };
+        let code = engine.as_ref().map(|(_, code)| code);
+        let files: Vec<&File> = std::iter::once(&file).chain(code).collect();
+        let (report, runner) = self.once(task, &files).await?;
         let read = match report {
             Report::Inspected { inspection } => {
                 described(&inspection).map(|plugin| PluginReport { plugin, inspection })
             }
             other => Err(unexpected(&other)),
         };
-        if let Ok(report) = &read
+        if engine.is_none()
+            && let Ok(report) = &read
             && let Err(failure) = self.shared.code.keep(&report.plugin.digest, &runner).await
         {
             // The first training compiles it, then.
@@ -253,7 +263,7 @@ impl Compute for Desk {
             columns: RowColumns::default(),
         };
         let file = open(&file)?;
-        let (report, runner) = self.once(Task::Data(data), &file).await?;
+        let (report, runner) = self.once(Task::Data(data), &[&file]).await?;
         runner.kill().await;
         match report {
             Report::Data(report) => Ok(report),
@@ -263,7 +273,7 @@ impl Compute for Desk {
 
     async fn preview(&self, dataset: TrainingDataset) -> Result<DataReport, ComputeError> {
         let opened = self.rows(&dataset, Some(PREVIEWED)).await?;
-        let (report, runner) = self.once(Task::Data(opened.data), &opened.file).await?;
+        let (report, runner) = self.once(Task::Data(opened.data), &[&opened.file]).await?;
         runner.kill().await;
         match report {
             Report::Data(mut report) => {
@@ -335,10 +345,10 @@ impl Compute for Desk {
     }
 }
 
-/// Has a runner inspect and compile a plugin.
-pub(crate) async fn inspect(runner: &mut Runner, plugin: &File) -> Result<Value, Failure> {
-    match ask(runner, Task::Inspect, &[plugin], u64::MAX).await? {
-        Report::Inspected { inspection } => Ok(inspection),
+/// Has a runner compile a component of the contract.
+pub(crate) async fn compile(runner: &mut Runner, component: &File) -> Result<(), Failure> {
+    match ask(runner, Task::Compile, &[component], u64::MAX).await? {
+        Report::Compiled => Ok(()),
         other => Err(unexpected(&other)),
     }
 }
@@ -393,11 +403,12 @@ fn described(inspection: &Value) -> Result<PluginVersion, Failure> {
 }
 
 /// Which plugin a run is of.
-pub(crate) fn identity(run: &Run) -> PluginIdentity {
+pub(crate) fn identity(run: &Run, engine: Option<String>) -> PluginIdentity {
     PluginIdentity {
         name: run.plugin.clone(),
         version: run.plugin_version.clone(),
         digest: run.plugin_digest.clone(),
+        engine,
     }
 }
 

@@ -236,7 +236,7 @@ impl Job<'_> {
             .try_clone()
             .map_err(|error| Failure::ours("dataset file", error))?;
         let plugin = shared.code.files(&run.plugin_digest).await?;
-        let mut files = vec![plugin.plugin, plugin.code, file];
+        let (engine, mut files) = (plugin.engine, vec![plugin.plugin, plugin.code, file]);
         let resume = match &run.checkpoint {
             Some(key) => match shared.artifacts.open(key).await {
                 Ok(checkpoint) => {
@@ -250,7 +250,7 @@ impl Job<'_> {
         };
         let memory = run.limits.memory_mb << 20;
         let task = Task::Train {
-            plugin: identity(run),
+            plugin: identity(run, engine),
             dataset,
             data: opened.data.clone(),
             parameters: run.training_parameters.clone(),

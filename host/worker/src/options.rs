@@ -42,6 +42,8 @@ pub struct WorkerOptions {
     pub scratch: PathBuf,
     /// Where compiled plugins are kept.
     pub code: PathBuf,
+    /// The file of the Python engine; without one, plugins of Python source are refused.
+    pub python_engine: Option<PathBuf>,
 }
 
 impl WorkerOptions {
@@ -67,6 +69,7 @@ impl WorkerOptions {
             data_roots: Vec::new(),
             scratch: folder.join("scratch"),
             code: folder.join("code"),
+            python_engine: None,
         }
     }
 }

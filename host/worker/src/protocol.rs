@@ -104,8 +104,15 @@ pub enum Task {
         /// Their file.
         data: DataFile,
     },
-    /// Inspect and compile a plugin. Files: the plugin.
-    Inspect,
+    /// Inspect and compile a plugin. Files: the plugin, and for Python source the Python engine's machine code.
+    Inspect {
+        /// What messages are to call the file.
+        name: String,
+        /// SHA-256 of the Python engine, where the plugin is Python source. Nothing is compiled then.
+        engine: Option<String>,
+    },
+    /// Compile a component without asking it anything. Files: the component.
+    Compile,
     /// Read a file of data. Files: the data.
     Data(DataFile),
 }
@@ -130,6 +137,16 @@ pub struct PluginIdentity {
     pub version: String,
     /// SHA-256 of the file, in hexadecimal.
     pub digest: String,
+    /// SHA-256 of the Python engine that ran it, for Python source: the machine code is the engine's then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+}
+
+impl PluginIdentity {
+    /// What Python calls a source whose file nobody has named.
+    pub fn source_name(&self) -> String {
+        format!("{}.py", self.name.replace('-', "_"))
+    }
 }
 
 /// What the plugin may use.
@@ -199,6 +216,8 @@ pub enum Report {
         /// The whole inspection, as `trainyard plugin inspect --json` prints it.
         inspection: Value,
     },
+    /// [`files::CODE`] is complete.
+    Compiled,
     /// What the file of data is.
     Data(DataReport),
     /// What was to be done could not be done. The runner can still be used unless it was training.

@@ -34,7 +34,8 @@ impl Shared {
         let prefix = format!("{}/{}", run_key(run), run.token);
         let stored = async {
             let plugin = artifacts.open(&CodeStore::plugin_key(&run.plugin_digest)).await?;
-            put(artifacts, &format!("{prefix}/plugin.wasm"), &plugin).await?;
+            let extension = CodeStore::kind(&plugin)?.extension();
+            put(artifacts, &format!("{prefix}/plugin.{extension}"), &plugin).await?;
             put(
                 artifacts,
                 &format!("{prefix}/{}", files::WEIGHTS),

@@ -106,7 +106,7 @@ impl Worker {
             tdengine,
         } = services;
         let shared = Arc::new(Shared {
-            code: CodeStore::new(options.code.clone(), artifacts.clone(), pool.clone()),
+            code: CodeStore::new(&options, artifacts.clone(), pool.clone()),
             store,
             broker,
             feed,

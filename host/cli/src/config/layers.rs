@@ -12,12 +12,13 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 /// Variables that begin with `TRAINYARD_` and are no settings: the library of plugins, the cache of machine code, the
 /// checkout, and what tests and benchmarks are told.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "TRAINYARD_BENCH_PLUGIN",
     "TRAINYARD_CACHE",
     "TRAINYARD_CONFIG",
     "TRAINYARD_GUESTS",
     "TRAINYARD_PLUGINS",
+    "TRAINYARD_PYTHON_ENGINE",
     "TRAINYARD_PYTHON",
     "TRAINYARD_SDK",
 ];

@@ -88,11 +88,18 @@ pub struct Compiled {
     pub inspection: Value,
 }
 
+pub fn inspect() -> Task {
+    Task::Inspect {
+        name: "plugin.wasm".into(),
+        engine: None,
+    }
+}
+
 /// Has a plugin compiled by a runner of its own.
 pub async fn compiled(launcher: &Launcher, plugin: &Path) -> Compiled {
     let mut runner = launcher.start().await.unwrap();
     let file = File::open(plugin).unwrap();
-    give(&runner, Task::Inspect, &[&file]).await;
+    give(&runner, inspect(), &[&file]).await;
     let inspection = match answer(&mut runner).await {
         Report::Inspected { inspection } => inspection,
         other => panic!("{other:?}"),
@@ -105,6 +112,7 @@ pub async fn compiled(launcher: &Launcher, plugin: &Path) -> Compiled {
             name: text(&inspection["description"]["name"]),
             version: text(&inspection["description"]["version"]),
             digest: text(&inspection["digest"]),
+            engine: None,
         },
         plugin: file,
         code,

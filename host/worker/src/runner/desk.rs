@@ -117,7 +117,18 @@ impl Desk {
                 score,
             } => self.predict(files.next("rows")?, (format, &name), (rolling, score), bit.control),
             Task::Evaluate { dataset, data } => self.evaluate(&dataset, files.next("data")?, &data, bit.control),
-            Task::Inspect => self.inspect(&files.next("plugin")?),
+            Task::Inspect { name, engine } => {
+                let plugin = files.next("plugin")?;
+                match engine {
+                    None => self.inspect(&plugin),
+                    Some(engine) => self.inspect_python(&plugin, &name, &engine, &files.next("code")?),
+                }
+            }
+            Task::Compile => {
+                let code = Plugin::machine_code(&self.engine, &content(&files.next("component")?)?)?;
+                self.scratch.leave(files::CODE, &code)?;
+                Ok(Report::Compiled)
+            }
             Task::Data(DataFile { format, name, columns }) => {
                 let options = ReadOptions {
                     time: columns.time,
@@ -132,20 +143,24 @@ impl Desk {
 
     /// A plugin from its machine code; from its own file, if the code is of no use.
     fn plugin(&self, identity: &PluginIdentity, plugin: File, code: File) -> Result<Plugin, Refusal> {
+        if let Some(engine) = &identity.engine {
+            let loaded = self.python(engine, &code, &plugin, &identity.source_name())?;
+            return same(loaded, identity);
+        }
         // SAFETY: the descriptor is the worker's, who alone can write to the file, keeps it as the compiler made it, and
         // never changes it once it is there.
         match unsafe { Plugin::from_code(&self.engine, &identity.digest, &code) } {
             Err(SandboxError::Code(_)) => {}
             loaded => return Ok(loaded?),
         }
-        let plugin = Plugin::load(&self.engine, &content(&plugin)?)?;
-        if plugin.digest() != identity.digest {
-            return Err(Refusal::new(
-                "plugin",
-                format!("the file of the plugin {} is not the one that was meant", identity.name),
-            ));
-        }
-        Ok(plugin)
+        same(Plugin::load(&self.engine, &content(&plugin)?)?, identity)
+    }
+
+    /// Python source on the engine's machine code.
+    fn python(&self, engine: &str, code: &File, plugin: &File, name: &str) -> Result<Plugin, Refusal> {
+        let content = content(plugin)?;
+        // SAFETY: as of `plugin`.
+        Ok(unsafe { Plugin::python_from_code(&self.engine, engine, code, &content, name) }?)
     }
 
     fn model(&self) -> Result<&OpenModel, Refusal> {
@@ -227,10 +242,32 @@ impl Desk {
         let (plugin, code) = Plugin::compile(&self.engine, &content)?;
         inspection.description = Some(plugin.describe(&Limits::default())?);
         self.scratch.leave(files::CODE, &code)?;
-        let inspection = serde_json::to_value(&inspection)
-            .map_err(|error| Refusal::new("inspection", format!("the inspection cannot be written: {error}")))?;
-        Ok(Report::Inspected { inspection })
+        inspected(&inspection)
     }
+
+    fn inspect_python(&self, plugin: &File, name: &str, engine: &str, code: &File) -> Result<Report, Refusal> {
+        let mut inspection = Inspection::of(&content(plugin)?)?;
+        let plugin = self.python(engine, code, plugin, name)?;
+        inspection.description = Some(plugin.describe(&Limits::default())?);
+        inspected(&inspection)
+    }
+}
+
+fn inspected(inspection: &Inspection) -> Result<Report, Refusal> {
+    let inspection = serde_json::to_value(inspection)
+        .map_err(|error| Refusal::new("inspection", format!("the inspection cannot be written: {error}")))?;
+    Ok(Report::Inspected { inspection })
+}
+
+/// The plugin, if it is the one that was meant.
+fn same(plugin: Plugin, identity: &PluginIdentity) -> Result<Plugin, Refusal> {
+    if plugin.digest() == identity.digest {
+        return Ok(plugin);
+    }
+    Err(Refusal::new(
+        "plugin",
+        format!("the file of the plugin {} is not the one that was meant", identity.name),
+    ))
 }
 
 impl OpenModel {

@@ -168,7 +168,9 @@ impl Task {
     fn threads(&self) -> usize {
         match self {
             Task::Train { limits, .. } | Task::Open { limits, .. } => limits.threads,
-            Task::Predict { .. } | Task::Evaluate { .. } | Task::Inspect | Task::Data { .. } => 0,
+            Task::Predict { .. } | Task::Evaluate { .. } | Task::Inspect { .. } | Task::Compile | Task::Data { .. } => {
+                0
+            }
         }
     }
 }

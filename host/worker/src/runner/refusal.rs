@@ -81,7 +81,10 @@ impl From<SandboxError> for Refusal {
             SandboxError::ContractMismatch(problems) => json!({ "problems": problems }),
             SandboxError::InvalidParameters(problems) => json!({ "problems": problems }),
             SandboxError::Trap(trap) => json!({ "function": trap.function, "backtrace": trap.backtrace }),
-            _ => Value::Null,
+            error => match error.raised() {
+                Some(raised) => json!({ "exception": raised }),
+                None => Value::Null,
+            },
         };
         Refusal {
             code: error.code().to_owned(),

@@ -82,6 +82,7 @@ impl Training<'_> {
         let origin = Origin {
             description: &description,
             digest: self.plugin.digest(),
+            engine: self.plugin.engine_digest(),
             parameters,
             seed: self.seed,
             dataset: &dataset,

@@ -14,7 +14,7 @@ use crate::python::{self, Finding, Source};
 use crate::report::{Checkpoint, Event, Level, Reporter};
 use crate::results;
 use crate::state::State;
-use crate::wasi::Wasi;
+use crate::wasi::{self, Wasi};
 use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -388,6 +388,16 @@ fn in_store<T>(
     let function = host.phase.name();
     let limits = host.limits.clone();
     let control = host.control.clone();
+    let runtime = match plugin.uses_wasi().then(wasi::runtime).transpose() {
+        Ok(runtime) => runtime,
+        Err(source) => {
+            return Err(SandboxError::Io {
+                what: "start what WASI runs on".into(),
+                source,
+            });
+        }
+    };
+    let _entered = runtime.as_ref().map(tokio::runtime::Runtime::enter);
     let mut store = store(plugin, host);
     let outcome = work(&mut store);
     if let Some(wasi) = &store.data().wasi {

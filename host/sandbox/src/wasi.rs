@@ -74,6 +74,12 @@ impl WasiView for State {
     }
 }
 
+/// What WASI's functions run on, where this thread calls them. The one that wasmtime-wasi would make by itself watches over
+/// files and sockets, which a process that has shut itself in may not.
+pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().build()
+}
+
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_sync(linker)?;
     linker.allow_shadowing(true);

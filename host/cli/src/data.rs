@@ -7,13 +7,18 @@ use trainyard_sandbox::Description;
 
 /// Reads the file and prepares it for a plugin.
 pub fn prepare(options: &DataOptions, description: &Description) -> Result<Dataset> {
-    let frame = Frame::read(
-        &options.file,
-        &ReadOptions {
-            time: options.time.clone(),
-            ..ReadOptions::default()
-        },
-    )?;
+    let Some(file) = &options.file else {
+        return Err(Failure::Usage("say what to learn from with --data FILE".into()));
+    };
+    let read = ReadOptions {
+        time: options.time.clone(),
+        ..ReadOptions::default()
+    };
+    prepared(Frame::read(file, &read)?, options, description)
+}
+
+/// Prepares rows that have been read.
+pub fn prepared(frame: Frame, options: &DataOptions, description: &Description) -> Result<Dataset> {
     let task = task(options, description, &frame)?;
     let window = match (options.lookback, options.horizon) {
         (None, None) => None,

@@ -33,6 +33,9 @@ pub enum Failure {
         problem: String,
         remedy: &'static str,
     },
+    /// The plugin has to be mended first; what is wrong with it has been said.
+    #[error("{0}")]
+    Plugin(String),
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]
@@ -126,6 +129,7 @@ impl Failure {
             Failure::Toolchain(_) => "toolchain",
             Failure::File { .. } => "file",
             Failure::Artifact { .. } => "artifact",
+            Failure::Plugin(_) => "plugin",
             Failure::Usage(_) => "usage",
             Failure::Parameter(_) => "invalid-parameters",
             Failure::Config(_) => "configuration",
@@ -170,7 +174,7 @@ impl Failure {
             Failure::Tdengine(_) => 1,
             Failure::Usage(_) | Failure::Config(_) => 2,
             Failure::Data(_) => 3,
-            Failure::Artifact { .. } => 4,
+            Failure::Artifact { .. } | Failure::Plugin(_) => 4,
             Failure::Parameter(_) => 5,
             Failure::Sandbox(error) => exit_code_of(error.code()).unwrap_or(6),
             // What a runner on the server says has the names that it has here.
@@ -192,11 +196,13 @@ fn exit_code_of(code: &str) -> Option<u8> {
         code if code.starts_with("tdengine.") => 1,
         "file" | "dataset" | "no-dataset" => 3,
         "unsuitable" => 2,
-        "not-a-plugin" | "contract-mismatch" | "invalid-description" => 4,
+        "not-a-plugin" | "contract-mismatch" | "invalid-description" | "python-source" => 4,
         "invalid-parameters" => 5,
         "timeout" | "guest-memory" | "limit" | "out-of-memory" | "time-limit" | "memory-limit" => 7,
         "cancelled" => 130,
-        "cache" | "code" | "io" | "engine" | "session" | "host-panic" | "host" | "runner-died" => 1,
+        "no-python-engine" | "cache" | "code" | "io" | "engine" | "session" | "host-panic" | "host" | "runner-died" => {
+            1
+        }
         _ => return None,
     })
 }

@@ -22,6 +22,7 @@ mod typed;
 use args::{Arguments, Command, DataCommand, PlaceOptions, PluginCommand};
 use config::{Config, Flags};
 use failure::{Failure, Result};
+use trainyard_sandbox::SandboxError;
 
 /// glibc gives large blocks back and faults them in again: half the time of a training step.
 #[global_allocator]
@@ -61,6 +62,7 @@ fn dispatch(command: Command) -> Result<()> {
             PluginCommand::New(options) => plugin::new(&options),
             PluginCommand::Build(options) => plugin::build(&options),
             PluginCommand::Check(options) => plugin::check(&options),
+            PluginCommand::Test(options) => plugin::test(&options),
             PluginCommand::Inspect(options) => plugin::inspect(&options),
             PluginCommand::List(options) if options.asks_server() => client::list_plugins(&options),
             PluginCommand::List(options) => plugin::list(options.client.json),
@@ -107,6 +109,9 @@ fn report(failure: &Failure, json: bool) {
         }
         output::print_json(&error);
     } else {
+        if let Failure::Sandbox(SandboxError::PythonSource(raised)) = failure {
+            eprintln!("{}", raised.traceback);
+        }
         eprintln!("error: {failure}");
         for reason in failure.reasons() {
             eprintln!("  - {reason}");

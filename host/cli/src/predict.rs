@@ -53,6 +53,7 @@ pub fn predict(options: &PredictOptions) -> Result<()> {
             ..Limits::default()
         },
         control,
+        profile: false,
     };
     let display = Arc::new(Mutex::new(display));
     let shown = display.clone();

@@ -76,6 +76,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
         device: options.limits.device,
         limits,
         control,
+        profile: false,
     };
     let mut runner = Runner::new(&plugin, job, on_event)?;
     if let Some(bytes) = checkpoint {
@@ -130,7 +131,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
 }
 
 /// The typed parameters, read by the plugin's schema, with its defaults.
-fn parameters(typed: &[String], description: &Description) -> Result<Value> {
+pub fn parameters(typed: &[String], description: &Description) -> Result<Value> {
     let schema = &description.parameters;
     let given = typed::parameters(typed, schema)?;
     schema
@@ -148,7 +149,7 @@ fn spelled(parameters: &Value) -> String {
     }
 }
 
-fn table(description: &Description, metrics: &[(String, f64)]) -> Table {
+pub fn table(description: &Description, metrics: &[(String, f64)]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_BORDERS_ONLY)

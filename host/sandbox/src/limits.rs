@@ -81,6 +81,11 @@ impl MemoryLimiter {
         self.refused
     }
 
+    /// Bytes in use.
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
+
     fn grow(&mut self, more: u64) -> bool {
         let wanted = self.used.saturating_add(more);
         if wanted > self.limit {

@@ -10,6 +10,7 @@ use crate::host::convert::from_wit;
 use crate::host::{Host, Phase};
 use crate::limits::{Limits, MemoryLimiter};
 use crate::load::Plugin;
+use crate::profile::{Profile, Profiler};
 use crate::python::{self, Finding, Source};
 use crate::report::{Checkpoint, Event, Level, Reporter};
 use crate::results;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 use trainyard_data::{Dataset, SplitName};
 use trainyard_kernels::{Device, Session, SessionOptions, Tensor};
 use trainyard_parameters::one_line;
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::{CallHook, Store, UpdateDeadline};
 
 /// Stack for the host's functions, above what the plugin may use of it. Only what is touched takes memory.
 const HOST_STACK: usize = 32 << 20;
@@ -46,6 +47,8 @@ pub struct Job {
     pub limits: Limits,
     /// Stops the job from outside. One for each job.
     pub control: Control,
+    /// Whether to measure where the time goes; it costs some 100 ns for each call of the host.
+    pub profile: bool,
 }
 
 /// A trained model.
@@ -80,6 +83,7 @@ pub struct Runner {
     limits: Arc<Limits>,
     control: Control,
     reporter: Reporter,
+    profiler: Option<Profiler>,
     time: Duration,
 }
 
@@ -117,6 +121,7 @@ impl Runner {
             dataset: job.dataset,
             resume: None,
             reporter: Reporter::new(&job.limits, events),
+            profiler: job.profile.then(Profiler::default),
             time: job.limits.wall_time,
             limits: Arc::new(job.limits),
             control: job.control,
@@ -136,6 +141,11 @@ impl Runner {
     /// The session that the job's tensors belong to, for a model or a checkpoint that is loaded.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// Where the time has gone so far; nothing where the job does not measure it.
+    pub fn profile(&self) -> Option<Profile> {
+        self.profiler.as_ref().map(Profiler::profile)
     }
 
     /// Lets training go on from a checkpoint of an earlier attempt. Its tensors must belong to this job's session.
@@ -218,6 +228,7 @@ impl Runner {
         );
         host.dataset = self.dataset.clone();
         host.resume = self.resume.clone();
+        host.profiler = self.profiler.clone();
         let model = match model {
             None => Model {
                 tensors: vec![],
@@ -238,7 +249,11 @@ impl Runner {
         let outcome = run(&self.plugin, host, self.time, |store, plugin| {
             work(store, plugin, text, &model)
         });
-        self.time = self.time.saturating_sub(started.elapsed());
+        let took = started.elapsed();
+        self.time = self.time.saturating_sub(took);
+        if let Some(profiler) = &self.profiler {
+            profiler.function(phase.name(), took);
+        }
         outcome
     }
 }
@@ -418,6 +433,7 @@ fn store(plugin: &Plugin, host: Host) -> Store<State> {
     let limits = host.limits.clone();
     let control = host.control.clone();
     let wasi = plugin.uses_wasi().then(|| Wasi::new(host.seed, &host.reporter));
+    let profiler = host.profiler.clone();
     let mut store = Store::new(
         plugin.engine().wasmtime(),
         State {
@@ -427,6 +443,19 @@ fn store(plugin: &Plugin, host: Host) -> Store<State> {
         },
     );
     store.limiter(|state| &mut state.memory);
+    if let Some(profiler) = profiler {
+        store.call_hook(move |store, hook| {
+            match hook {
+                CallHook::CallingHost => profiler.enter(),
+                CallHook::ReturningFromHost => {
+                    let state = store.data();
+                    profiler.leave(state.host.tensors.len(), state.memory.used());
+                }
+                CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
+            }
+            Ok(())
+        });
+    }
     store.set_hostcall_fuel(limits.message_bytes);
     // Ours are counted by the host and refused with a value; this is for what a plugin makes by itself. Lending counts too.
     store.set_max_component_handles(2 * limits.handles as usize + 10_000);

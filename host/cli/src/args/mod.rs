@@ -4,7 +4,7 @@
 mod remote;
 mod service;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use trainyard_data::{Duplicates, Missing, Scaling, Split, Task};
 use trainyard_kernels::Device;
@@ -66,7 +66,9 @@ impl Arguments {
             Command::Run(options) => options.json,
             Command::Predict(options) => options.json,
             Command::Plugin { command } => match command {
-                PluginCommand::Check(options) | PluginCommand::Inspect(options) => options.json,
+                PluginCommand::Check(options) => options.json,
+                PluginCommand::Test(options) => options.json,
+                PluginCommand::Inspect(options) => options.json,
                 PluginCommand::Push(options) => options.client.json,
                 PluginCommand::Delete(options) => options.client.json,
                 PluginCommand::List(options) => options.client.json,
@@ -102,6 +104,7 @@ pub fn command() -> clap::Command {
             ));
         }
     }
+    let command = command.mut_subcommand("run", |run| run.mut_arg("file", |file| file.required(true)));
     command.help_template(format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{listed}\nOptions:\n{{options}}{{after-help}}"
     ))
@@ -179,12 +182,14 @@ pub enum Command {
 
 #[derive(Subcommand)]
 pub enum PluginCommand {
-    /// Writes a new plugin in Rust, ready to build
+    /// Writes a new plugin in Rust or Python, ready to change
     New(NewOptions),
     /// Builds a plugin's folder into a .wasm file
     Build(BuildOptions),
     /// Says whether this host can run a plugin, and if not, why and how to mend it
-    Check(FileOptions),
+    Check(CheckOptions),
+    /// Trains, evaluates and predicts in the sandbox, on a sample or your own data, and says where the time went
+    Test(TestOptions),
     /// Shows what a plugin is, needs, and can be told
     Inspect(FileOptions),
     /// Lists the plugins in the library, or on a server
@@ -228,12 +233,12 @@ pub struct RunOptions {
     pub json: bool,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Data")]
 pub struct DataOptions {
     /// The data: .csv, .tsv or .parquet
     #[arg(long = "data", value_name = "FILE")]
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
     /// What to predict: columns, separated by commas. Forecasting: all columns of numbers when not given
     #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
     pub target: Vec<String>,
@@ -328,7 +333,10 @@ pub struct PredictOptions {
 pub struct NewOptions {
     /// The plugin's name, which is also the folder's
     pub name: String,
-    /// Where to write it; a folder of the plugin's name when not given
+    /// The language: a crate in Rust, or one file in Python
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    pub lang: Language,
+    /// Where to write it; for Rust a folder of the plugin's name when not given, for Python this folder
     #[arg(long, value_name = "DIR")]
     pub path: Option<PathBuf>,
     /// The folder of the Rust SDK, for a checkout that is elsewhere
@@ -344,6 +352,47 @@ pub struct BuildOptions {
     /// Where to write the .wasm file; next to Cargo.toml when not given
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// What a plugin is written in.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    Rust,
+    Python,
+}
+
+#[derive(Args)]
+pub struct CheckOptions {
+    /// A plugin's file, or the name of one in the library
+    pub plugin: String,
+    /// Checks again whenever the file is saved
+    #[arg(long)]
+    pub watch: bool,
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct TestOptions {
+    /// A plugin's file, the folder of a plugin in Rust, or the name of one in the library
+    pub plugin: String,
+    #[command(flatten)]
+    pub data: DataOptions,
+    /// A parameter of the plugin, as name=value; can be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", help_heading = "Training")]
+    pub parameters: Vec<String>,
+    /// Random numbers and shuffling follow from it
+    #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Training")]
+    pub seed: u32,
+    #[command(flatten)]
+    pub limits: LimitOptions,
+    /// Tests again whenever the file is saved
+    #[arg(long)]
+    pub watch: bool,
+    /// Prints one JSON object a line instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

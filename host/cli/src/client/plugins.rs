@@ -16,7 +16,12 @@ pub fn push(options: &PluginPushOptions) -> Result<()> {
     let client = Client::new(&options.client.server)?;
     let file = File::open(&path).map_err(Failure::file("read", &path))?;
     let size = file.metadata().map_err(Failure::file("read", &path))?.len();
-    let plugin: Plugin = client.upload("/plugins", &[], "application/wasm", (file, size))?;
+    let media = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("py") => "text/x-python",
+        Some("zip") => "application/zip",
+        _ => "application/wasm",
+    };
+    let plugin: Plugin = client.upload("/plugins", &[], media, (file, size))?;
     if options.client.json {
         output::print_json(&json!({
             "event": "result",

@@ -11,19 +11,19 @@ type Handle = Resource<Tensor>;
 impl Functions for Host {
     fn parameter(&mut self, name: String, value: Handle) -> Answer<Handle> {
         const OPERATION: &str = "autograd.parameter";
-        self.begin()?;
+        self.begin_as(OPERATION)?;
         self.check_name(OPERATION, &name)?;
         let result = autograd::parameter(&self.session, &name, self.tensor(&value)?);
         self.keep(OPERATION, result)
     }
 
     fn backward(&mut self, loss: Handle) -> Answer<()> {
-        self.begin()?;
+        self.begin_as("autograd.backward")?;
         autograd::backward(self.tensor(&loss)?).map_err(to_wit)
     }
 
     fn gradient(&mut self, parameter: Handle) -> Answer<Option<Handle>> {
-        self.begin()?;
+        self.begin_as("autograd.gradient")?;
         match autograd::gradient(self.tensor(&parameter)?).map_err(to_wit)? {
             Some(gradient) => self.keep("autograd.gradient", Ok(gradient)).map(Some),
             None => Ok(None),
@@ -31,12 +31,12 @@ impl Functions for Host {
     }
 
     fn clear_gradient(&mut self, parameter: Handle) -> Answer<()> {
-        self.begin()?;
+        self.begin_as("autograd.clear-gradient")?;
         autograd::clear_gradient(self.tensor(&parameter)?).map_err(to_wit)
     }
 
     fn set_trainable(&mut self, parameter: Handle, trainable: bool) -> Answer<()> {
-        self.begin()?;
+        self.begin_as("autograd.set-trainable")?;
         autograd::set_trainable(self.tensor(&parameter)?, trainable).map_err(to_wit)
     }
 

@@ -53,7 +53,7 @@ impl Functions for Host {
 
     fn column(&mut self, split: Split, name: String, dtype: Dtype) -> Answer<Resource<Tensor>> {
         const OPERATION: &str = "dataset.column";
-        self.begin()?;
+        self.begin_as(OPERATION)?;
         let dtype = float(OPERATION, dtype)?;
         let (dataset, split) = self.split(OPERATION, split)?;
         let rows = dataset.rows(split);
@@ -73,7 +73,7 @@ impl Functions for Host {
 
     fn features(&mut self, split: Split, dtype: Dtype) -> Answer<Resource<Tensor>> {
         const OPERATION: &str = "dataset.features";
-        self.begin()?;
+        self.begin_as(OPERATION)?;
         let dtype = float(OPERATION, dtype)?;
         let (dataset, split) = self.split(OPERATION, split)?;
         let columns = dataset.schema().features.len();
@@ -85,7 +85,7 @@ impl Functions for Host {
 
     fn targets(&mut self, split: Split, dtype: Dtype) -> Answer<Resource<Tensor>> {
         const OPERATION: &str = "dataset.targets";
-        self.begin()?;
+        self.begin_as(OPERATION)?;
         if split == Split::Predict {
             return Err(Error::Data("what is to be predicted is not known".into()));
         }
@@ -128,7 +128,7 @@ impl Functions for Host {
 impl HostBatches for Host {
     fn open(&mut self, split: Split, options: BatchOptions) -> Answer<Resource<Batches>> {
         const OPERATION: &str = "dataset.batches.open";
-        self.begin()?;
+        self.begin_as(OPERATION)?;
         let dtype = float(OPERATION, options.dtype)?;
         let (dataset, split) = self.split(OPERATION, split)?;
         if options.size == 0 {
@@ -157,7 +157,7 @@ impl HostBatches for Host {
 
     fn next(&mut self, batches: Resource<Batches>) -> Answer<Option<Batch>> {
         const OPERATION: &str = "dataset.batches.next";
-        self.begin()?;
+        self.begin_as(OPERATION)?;
         let Some(batch) = self.batches.get_mut(&batches).and_then(|batches| batches.pass.next()) else {
             return Ok(None);
         };

@@ -16,6 +16,7 @@ use crate::bindings::trainyard::plugin::types::Error;
 use crate::control::Control;
 use crate::handles::Handles;
 use crate::limits::Limits;
+use crate::profile::Profiler;
 use crate::report::{Checkpoint, Reporter};
 use crate::state::State;
 use convert::{invalid_argument, limit_error, to_wit};
@@ -66,6 +67,8 @@ pub(crate) struct Host {
     pub limits: Arc<Limits>,
     pub control: Control,
     pub reporter: Reporter,
+    /// Measures the calls, where someone wants to know.
+    pub profiler: Option<Profiler>,
     pub tensors: Handles<Tensor>,
     pub optimizers: Handles<Optimizer>,
     pub batches: Handles<dataset::Batches>,
@@ -88,6 +91,7 @@ impl Host {
             resume: None,
             control,
             reporter,
+            profiler: None,
             tensors: Handles::new(limits.handles as usize),
             optimizers: Handles::new(OPTIMIZERS),
             batches: Handles::new(BATCHES),
@@ -101,6 +105,18 @@ impl Host {
             return Err(Error::Cancelled);
         }
         Ok(())
+    }
+
+    /// As `begin`, with a name for what is measured.
+    fn begin_as(&self, operation: &'static str) -> Answer<()> {
+        self.name(operation);
+        self.begin()
+    }
+
+    fn name(&self, operation: &'static str) {
+        if let Some(profiler) = &self.profiler {
+            profiler.name(operation);
+        }
     }
 
     /// The tensor behind a handle. wasmtime has checked the handle, so it is there.
@@ -124,6 +140,7 @@ impl Host {
         operation: &'static str,
         result: trainyard_kernels::Result<Tensor>,
     ) -> Answer<Resource<Tensor>> {
+        self.name(operation);
         let tensor = result.map_err(to_wit)?;
         if tensor.rank() > RANK {
             return Err(invalid_argument(

@@ -39,16 +39,18 @@ impl HostOptimizer for Host {
     }
 
     fn step(&mut self, optimizer: Handle) -> Answer<()> {
+        self.name("optim.step");
         self.with(&optimizer, Optimizer::step)
     }
 
     fn minimize(&mut self, optimizer: Handle, loss: Resource<Tensor>) -> Answer<()> {
-        self.begin()?;
+        self.begin_as("optim.minimize")?;
         let loss = self.tensor(&loss)?.clone();
         self.with(&optimizer, |optimizer| optimizer.minimize(&loss))
     }
 
     fn clear_gradients(&mut self, optimizer: Handle) -> Answer<()> {
+        self.name("optim.clear-gradients");
         self.with(&optimizer, Optimizer::clear_gradients)
     }
 
@@ -76,7 +78,7 @@ impl HostOptimizer for Host {
     }
 
     fn load_state(&mut self, optimizer: Handle, state: Vec<(String, Resource<Tensor>)>) -> Answer<()> {
-        self.begin()?;
+        self.begin_as("optim.load-state")?;
         let mut tensors = Vec::with_capacity(state.len());
         for (name, tensor) in state {
             tensors.push((name, self.tensor(&tensor)?.clone()));

@@ -14,7 +14,7 @@ use wasmtime::component::Resource;
 impl Functions for Host {
     fn progress(&mut self, current: u32, total: u32, metrics: Vec<Metric>) -> Answer<()> {
         const OPERATION: &str = "run.progress";
-        self.begin()?;
+        self.begin_as(OPERATION)?;
         if total == 0 || current > total {
             return Err(invalid_argument(
                 OPERATION,
@@ -55,7 +55,7 @@ impl Functions for Host {
 
     fn checkpoint(&mut self, tensors: Vec<(String, Resource<Tensor>)>, note: String) -> Answer<()> {
         const OPERATION: &str = "run.checkpoint";
-        self.begin()?;
+        self.begin_as(OPERATION)?;
         if self.phase != Phase::Train {
             return Err(invalid_argument(OPERATION, "only `train` makes checkpoints"));
         }
@@ -92,7 +92,7 @@ impl Functions for Host {
 
     fn resume(&mut self) -> Answer<Option<SavedCheckpoint>> {
         const OPERATION: &str = "run.resume";
-        self.begin()?;
+        self.begin_as(OPERATION)?;
         let Some(saved) = self.resume.clone() else {
             return Ok(None);
         };

@@ -57,7 +57,7 @@ macro_rules! makers {
 macro_rules! readers {
     ($($name:ident -> $element:ty, $operation:literal)*) => {
         $(fn $name(&mut self, x: Handle) -> Answer<Vec<$element>> {
-            self.begin()?;
+            self.begin_as($operation)?;
             let tensor = self.tensor(&x)?;
             self.check_message($operation, tensor.count(), size_of::<$element>())?;
             tensor.$name().map_err(to_wit)
@@ -92,7 +92,7 @@ impl HostTensor for Host {
     }
 
     fn item(&mut self, x: Handle) -> Answer<f64> {
-        self.begin()?;
+        self.begin_as("tensor.item")?;
         self.tensor(&x)?.item().map_err(to_wit)
     }
 
@@ -219,7 +219,7 @@ impl HostTensor for Host {
     }
 
     fn assign(&mut self, x: Handle, source: Handle) -> Answer<()> {
-        self.begin()?;
+        self.begin_as("tensor.assign")?;
         self.tensor(&x)?.assign(self.tensor(&source)?).map_err(to_wit)
     }
 

@@ -1,6 +1,13 @@
 //! `trainyard plugin`: from an empty folder to a file that runs.
 
-use crate::args::{BuildOptions, FileOptions, NewOptions};
+mod check;
+mod test;
+mod watch;
+
+pub use check::check;
+pub use test::test;
+
+use crate::args::{BuildOptions, FileOptions, Language, NewOptions};
 use crate::failure::{Failure, Result};
 use crate::library;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -11,10 +18,16 @@ use trainyard_sandbox::{Description, Inspection};
 
 /// The template's files: their path in the new folder, and their text.
 const TEMPLATE: &[(&str, &str)] = &[
-    ("Cargo.toml", include_str!("../../../sdk/rust/template/Cargo.toml.in")),
-    ("src/lib.rs", include_str!("../../../sdk/rust/template/src/lib.rs.in")),
-    (".gitignore", include_str!("../../../sdk/rust/template/gitignore.in")),
-    ("README.md", include_str!("../../../sdk/rust/template/README.md.in")),
+    (
+        "Cargo.toml",
+        include_str!("../../../../sdk/rust/template/Cargo.toml.in"),
+    ),
+    (
+        "src/lib.rs",
+        include_str!("../../../../sdk/rust/template/src/lib.rs.in"),
+    ),
+    (".gitignore", include_str!("../../../../sdk/rust/template/gitignore.in")),
+    ("README.md", include_str!("../../../../sdk/rust/template/README.md.in")),
 ];
 
 pub fn new(options: &NewOptions) -> Result<()> {
@@ -29,6 +42,9 @@ pub fn new(options: &NewOptions) -> Result<()> {
         return Err(Failure::Usage(format!(
             "`{name}` is no name for a plugin: use lower-case letters, digits and hyphens, beginning with a letter"
         )));
+    }
+    if options.lang == Language::Python {
+        return new_python(name, options.path.as_deref().unwrap_or(Path::new(".")));
     }
     let folder = options.path.clone().unwrap_or_else(|| PathBuf::from(name));
     if fs::read_dir(&folder).is_ok_and(|mut files| files.next().is_some()) {
@@ -60,6 +76,37 @@ pub fn new(options: &NewOptions) -> Result<()> {
     Ok(())
 }
 
+/// One file is all that a plugin in Python is.
+fn new_python(name: &str, folder: &Path) -> Result<()> {
+    let path = folder.join(name.replace('-', "_")).with_extension("py");
+    if path.exists() {
+        return Err(Failure::Usage(format!(
+            "{} is there already; choose another name, or --path",
+            path.display()
+        )));
+    }
+    let class: String = name
+        .split('-')
+        .filter_map(|part| {
+            let (first, rest) = part.split_at_checked(1)?;
+            Some(first.to_uppercase() + rest)
+        })
+        .collect();
+    let text = PYTHON.replace("{{name}}", name).replace("{{class}}", &class);
+    fs::create_dir_all(folder).map_err(Failure::file("create the folder", folder))?;
+    fs::write(&path, text).map_err(Failure::file("write", &path))?;
+    let file = path.display();
+    println!("{file}: a plugin that trains a small network, for you to change");
+    println!("  check  trainyard plugin check {file}");
+    println!("  try    trainyard plugin test {file} --watch");
+    println!("  train  trainyard run {file} --data FILE ...");
+    println!("  share  trainyard plugin push {file}");
+    println!("Editors know the SDK after `pip install ./sdk/python` in a Trainyard checkout.");
+    Ok(())
+}
+
+const PYTHON: &str = include_str!("../../../../sdk/python/template/plugin.py.in");
+
 /// Where the Rust SDK lies: said, or in the checkout that this binary was built from.
 fn sdk(said: Option<&Path>) -> Result<PathBuf> {
     let folder = said
@@ -75,15 +122,21 @@ fn sdk(said: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-pub fn build(options: &BuildOptions) -> Result<()> {
-    let target = options.path.join("target");
-    let built = trainyard_toolchain::build_plugin(&options.path, &target, true)?;
-    let out = match (&options.out, built.file_name()) {
-        (Some(out), _) => out.clone(),
-        (None, Some(name)) => options.path.join(name.to_string_lossy().replace('_', "-")),
+/// Builds a plugin of Rust: the file, beside its Cargo.toml or where it is wanted.
+fn built(folder: &Path, out: Option<&Path>) -> Result<PathBuf> {
+    let target = folder.join("target");
+    let built = trainyard_toolchain::build_plugin(folder, &target, true)?;
+    let out = match (out, built.file_name()) {
+        (Some(out), _) => out.to_path_buf(),
+        (None, Some(name)) => folder.join(name.to_string_lossy().replace('_', "-")),
         (None, None) => built.clone(),
     };
     fs::copy(&built, &out).map_err(Failure::file("write", &out))?;
+    Ok(out)
+}
+
+pub fn build(options: &BuildOptions) -> Result<()> {
+    let out = built(&options.path, options.out.as_deref())?;
     let inspection = Inspection::of_file(&library::engine()?, &out)?;
     inspection.check()?;
     println!(
@@ -92,17 +145,6 @@ pub fn build(options: &BuildOptions) -> Result<()> {
         trainyard_kernels::bytes(inspection.size as u64)
     );
     println!("  train  trainyard run {} --data FILE ...", out.display());
-    Ok(())
-}
-
-pub fn check(options: &FileOptions) -> Result<()> {
-    let inspection = inspection(options)?;
-    if options.json {
-        print(&inspection);
-        return inspection.check().map_err(Failure::from);
-    }
-    inspection.check()?;
-    println!("{}: this host can run it", options.plugin);
     Ok(())
 }
 

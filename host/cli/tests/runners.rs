@@ -341,7 +341,7 @@ async fn a_file_that_is_no_plugin_is_refused_and_one_of_data_described() {
     let mut runner = launcher.start().await.unwrap();
     let text = File::open(root.path().parent().unwrap().join("absent"))
         .unwrap_or_else(|_| File::open(common::root().join("Cargo.toml")).unwrap());
-    give(&runner, common::runners::inspect(), &[&text]).await;
+    give(&runner, runners::inspect(), &[&text]).await;
     let (code, message) = failed(answer(&mut runner).await);
     assert_eq!(code, "not-a-plugin", "{message}");
 

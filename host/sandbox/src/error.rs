@@ -74,7 +74,7 @@ pub enum SandboxError {
         /// Which of the plugin's functions.
         function: &'static str,
         /// What it said.
-        error: PluginError,
+        error: Box<PluginError>,
         /// The exception behind it, in a plugin of Python.
         raised: Option<Box<Raised>>,
     },
@@ -305,7 +305,7 @@ mod tests {
     fn a_plugins_text_cannot_break_the_line_or_the_terminal() {
         let error = SandboxError::Plugin {
             function: "train",
-            error: PluginError::Algorithm(format!("a\nb\x1b[31m{}", "x".repeat(5_000))),
+            error: Box::new(PluginError::Algorithm(format!("a\nb\x1b[31m{}", "x".repeat(5_000)))),
             raised: None,
         };
         let line = error.to_string();

@@ -100,20 +100,23 @@ impl std::fmt::Display for Finding {
     }
 }
 
+/// A source's content, and what its file is called.
+type Given<'a> = (&'a [u8], &'a str);
+
 /// Hands an instance of the engine its source.
 pub(crate) fn load(
     store: &mut Store<State>,
     instance: &Instance,
     source: &Source,
 ) -> wasmtime::Result<Result<(), SandboxError>> {
-    let load: TypedFunc<(&[u8], &str), (Result<(), Raised>,)> = function(store, instance, "load")?;
+    let load: TypedFunc<Given<'_>, (Result<(), Raised>,)> = function(store, instance, "load")?;
     let (loaded,) = load.call(&mut *store, (&source.content, &source.name))?;
     Ok(loaded.map_err(|raised| SandboxError::PythonSource(Box::new(raised.cleaned()))))
 }
 
 /// Everything in a source that will not work.
 pub(crate) fn check(store: &mut Store<State>, instance: &Instance, source: &Source) -> wasmtime::Result<Vec<Finding>> {
-    let check: TypedFunc<(&[u8], &str), (Vec<Finding>,)> = function(store, instance, "check")?;
+    let check: TypedFunc<Given<'_>, (Vec<Finding>,)> = function(store, instance, "check")?;
     Ok(check.call(&mut *store, (&source.content, &source.name))?.0)
 }
 
@@ -137,7 +140,7 @@ where
     let (_, index) = instance
         .get_export(&mut *store, Some(&loader), name)
         .ok_or_else(missing)?;
-    instance.get_typed_func(&mut *store, &index)
+    instance.get_typed_func(&mut *store, index)
 }
 
 #[cfg(test)]

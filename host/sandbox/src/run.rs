@@ -490,7 +490,7 @@ fn taken(host: &mut Host, model: Model) -> TrainedModel {
 fn failed(phase: Phase, error: PluginError) -> SandboxError {
     SandboxError::Plugin {
         function: phase.name(),
-        error,
+        error: Box::new(error),
         raised: None,
     }
 }

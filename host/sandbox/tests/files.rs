@@ -119,7 +119,11 @@ fn guests_import_nothing_of_wasi_and_fit() {
 fn a_file_that_is_no_plugin_is_named_for_what_it_is() {
     assert_refused(b"", "not-a-plugin", &["the file is empty"]);
     assert_refused(b"\x7fELF\x02\x01", "not-a-plugin", &["native program", "plugin build"]);
-    assert_refused(b"import numpy as np\n", "not-a-plugin", &["Python source"]);
+    assert_refused(
+        b"import numpy as np\n",
+        "no-python-engine",
+        &["python-engine.wasm", "cargo xtask engine"],
+    );
     let error = Plugin::open(engine(), env!("CARGO_MANIFEST_DIR")).err().unwrap();
     assert!(error.to_string().contains("is a folder"), "{error}");
     let error = Plugin::open(engine(), "no/such/file.wasm").err().unwrap();

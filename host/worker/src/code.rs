@@ -66,7 +66,7 @@ impl CodeStore {
         let length = plugin
             .read_at(&mut head, 0)
             .map_err(|error| Failure::ours("the plugin's file", error))?;
-        Kind::of(&head[..length]).map_err(|error| Failure::job(error.code(), &error.to_string()))
+        Kind::of(&head[..length]).map_err(|error| Failure::job(error.code(), error.to_string()))
     }
 
     /// A plugin's files; compiles it if need be.

@@ -8,7 +8,7 @@ import inspect, io, itertools, json, keyword, linecache, locale, logging, math, 
 import platform, pprint, queue, random, re, reprlib, secrets, shlex, statistics, string, struct, sys, tempfile, textwrap, threading
 import time, timeit, tokenize, tomllib, traceback, types, typing, unicodedata, unittest, uuid, warnings, weakref, zipfile, zlib
 import _pydatetime, _strptime
-import encodings.ascii, encodings.cp1252, encodings.idna, encodings.latin_1, encodings.utf_8, encodings.utf_8_sig, encodings.utf_16
+import encodings.ascii, encodings.cp437, encodings.cp1252, encodings.idna, encodings.latin_1, encodings.utf_8, encodings.utf_8_sig, encodings.utf_16
 
 #: Modules that a plugin cannot have, and what to do without them.
 REMEDIES = {

@@ -5,18 +5,22 @@ from __future__ import annotations
 import array
 import functools
 import math
-from types import SimpleNamespace
+import operator
+from types import FunctionType, SimpleNamespace
 from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from . import _host
-from .errors import DTypeError, ShapeError
+from .errors import DTypeError, from_host
 
 __all__ = [
-    "Size", "Tensor", "allclose", "arange", "as_tensor", "bfloat16", "bool_", "cat", "clamp", "concat", "double",
-    "empty", "enable_grad", "exp", "eye", "float16", "float32", "float64", "full", "full_like", "half", "int64",
-    "is_grad_enabled", "is_tensor", "linspace", "log", "long", "matmul", "maximum", "mean", "minimum", "no_grad", "ones",
-    "ones_like", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "relu", "set_grad_enabled", "sigmoid",
-    "sqrt", "stack", "sum", "tanh", "tensor", "uint32", "uint8", "where", "zeros", "zeros_like",
+    "Size", "Tensor", "abs", "allclose", "arange", "argmax", "argmin", "as_tensor", "bfloat16", "bool_", "cat", "ceil",
+    "chunk", "clamp", "concat", "cos", "cumsum", "double", "einsum", "empty", "enable_grad", "erf", "exp", "expm1", "eye",
+    "flatten", "float16", "float32", "float64", "floor", "full", "full_like", "half", "int64", "is_grad_enabled",
+    "is_tensor", "isfinite", "isinf", "isnan", "linspace", "log", "log1p", "log_softmax", "logsumexp", "long",
+    "manual_seed", "matmul", "maximum", "mean", "minimum", "no_grad", "ones", "ones_like", "outer", "rand", "rand_like",
+    "randint", "randn", "randn_like", "randperm", "relu", "round", "rsqrt", "set_grad_enabled", "sigmoid", "sign", "sin",
+    "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sum", "tanh", "tensor", "topk", "transpose",
+    "tril", "triu", "uint32", "uint8", "unsqueeze", "var", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
 _T = _host.types.Dtype
@@ -24,10 +28,32 @@ float16, bfloat16, float32, float64 = _T.F16, _T.BF16, _T.F32, _T.F64
 uint8, uint32, int64 = _T.U8, _T.U32, _T.I64
 half, double, long, bool_ = float16, float64, int64, uint8
 
-_sum, _max, _min, _abs, _round, _all, _any = sum, max, min, abs, round, all, any
+_sum, _max, _min, _all, _type, _bool, _float, _magnitude = sum, max, min, all, type, bool, float, abs
+_PYTHON = {int: int64, float: float32, bool: uint8}
+
+_index = operator.index
+
+
+def _raise_own_errors() -> None:
+    """Makes the methods of the host's class raise this package's exceptions where the generated code has `raise result`. The engine
+    does so for the other bindings, but it comes too late for this class, whose methods are others by then."""
+    module = _host.tensor
+    with open(module.__file__, encoding="utf-8") as file:
+        source = file.read().replace("raise result", "raise _from_host(result.value)")
+    namespace = {"__name__": module.__name__, "__package__": module.__package__}
+    exec(compile(source, module.__file__, "exec"), namespace)
+    module._from_host = from_host
+    twins = vars(namespace["Tensor"])
+    for name, value in vars(_host.Raw).items():
+        function, twin = getattr(value, "__func__", value), twins.get(name)
+        if isinstance(function, FunctionType):
+            function.__code__ = getattr(twin, "__func__", twin).__code__
+
 
 if _host.IN_HOST:
-    _op = SimpleNamespace(**{name: value for name, value in vars(_host.Raw).items() if not name.startswith("__")})
+    _raise_own_errors()
+    # The host's own methods, before this module's take their places.
+    _op = SimpleNamespace(**{name: getattr(_host.Raw, name) for name in vars(_host.Raw) if not name.startswith("__")})
     _NAMES = {
         float16: "float16", bfloat16: "bfloat16", float32: "float32", float64: "float64", uint8: "uint8",
         uint32: "uint32", int64: "int64",
@@ -39,7 +65,7 @@ if _host.IN_HOST:
     _FLOATS = {float16, bfloat16, float32, float64}
     _CODES = {float32: "f", float64: "d", uint8: "B", uint32: "I", int64: "q"}
 else:
-    _op = SimpleNamespace()
+    _op = _host.tensor
 
 Dims = Union[int, Sequence[int], None]
 Number = Union[int, float]
@@ -63,18 +89,53 @@ class ValuesAndIndices(NamedTuple):
     indices: Tensor
 
 
+# A value of a wrong type would end the instance without a word: what goes to the host is checked here.
+
+
 def _dims(dim: Dims) -> List[int]:
     if dim is None:
         return []
     if isinstance(dim, int):
-        return [dim]
-    return [int(d) for d in dim]
+        return [dim + 0]
+    return [_index(d) for d in dim]
 
 
 def _sizes(sizes: tuple) -> List[int]:
+    """Sizes given one by one, or as one list."""
     if len(sizes) == 1 and not isinstance(sizes[0], int):
         sizes = tuple(sizes[0])
-    return [int(size) for size in sizes]
+    return [_index(size) for size in sizes]
+
+
+def _shape_of(sizes: tuple) -> List[int]:
+    """As `_sizes`, of a new tensor."""
+    shape = _sizes(sizes)
+    if shape and _min(shape) < 0:
+        raise ValueError(f"a shape has no negative sizes: {shape}")
+    return shape
+
+
+def _checked(x: Any) -> Tensor:
+    if isinstance(x, Tensor):
+        return x
+    raise TypeError(f"a tensor is needed, not {_kind(x)}")
+
+
+def _kind(x: Any) -> str:
+    if isinstance(x, tuple):
+        return "a tuple: take the part of it that is meant"
+    return "None" if x is None else f"a value of type {_type(x).__name__}"
+
+
+def _dtype(dtype: Any, default: Any) -> Any:
+    """An element type, or its default."""
+    if dtype is None:
+        return default
+    if dtype.__class__ is float32.__class__:
+        return dtype
+    if dtype in _PYTHON:
+        return _PYTHON[dtype]
+    raise TypeError(f"an element type is needed, such as trainyard.float32, not {dtype!r}")
 
 
 def _lifted(value: Any, like: Tensor) -> Tensor:
@@ -82,8 +143,16 @@ def _lifted(value: Any, like: Tensor) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, (int, float)):
-        return _op.full([], float(value), _op.dtype(like))
-    raise TypeError(f"a tensor or a number is needed, not {type(value).__name__}")
+        dtype = _op.dtype(like)
+        return _op.full([], float(value), float32 if isinstance(value, float) and dtype not in _FLOATS else dtype)
+    raise TypeError(f"a tensor or a number is needed, not {_kind(value)}")
+
+
+def _scaled(operation: Callable, x: Tensor, number: Number) -> Tensor:
+    """An operation with a number; one that is not whole makes floats of whole numbers, as in PyTorch."""
+    if number.__class__ is not int and isinstance(number, float) and _op.dtype(x) not in _FLOATS:
+        x = _op.cast(x, float32)
+    return operation(x, float(number))
 
 
 def _promoted(operation: Callable, x: Tensor, y: Tensor) -> Tensor:
@@ -91,10 +160,13 @@ def _promoted(operation: Callable, x: Tensor, y: Tensor) -> Tensor:
     a, b = _op.dtype(x), _op.dtype(y)
     if a == b:
         raise  # the operation does not know this type at all
-    to = _max(a, b, key=_ORDER.index)
-    if {a, b} == {float16, bfloat16}:
-        to = float32
-    return operation(_op.cast(x, to), _op.cast(y, to))
+    to = _wider(a, b)
+    return operation(x if a == to else _op.cast(x, to), y if b == to else _op.cast(y, to))
+
+
+def _wider(a: Any, b: Any) -> Any:
+    """The type that holds what both can."""
+    return float32 if {a, b} == {float16, bfloat16} else _max(a, b, key=_ORDER.index)
 
 
 def _binary(operation: Callable, x: Tensor, other: Any) -> Tensor:
@@ -214,33 +286,41 @@ class Tensor:
     # Arithmetic
 
     def __add__(self, other: Any) -> Tensor:
-        if other.__class__ is float or other.__class__ is int:
-            return _op.add_scalar(self, float(other))
-        try:
-            return _op.add(self, other)
-        except DTypeError:
-            return _promoted(_op.add, self, other)
+        if isinstance(other, Tensor):
+            try:
+                return _op.add(self, other)
+            except DTypeError:
+                return _promoted(_op.add, self, other)
+        if isinstance(other, (int, float)):
+            return _scaled(_op.add_scalar, self, other)
+        return NotImplemented
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Tensor:
-        if other.__class__ is float or other.__class__ is int:
-            return _op.add_scalar(self, -float(other))
-        try:
-            return _op.sub(self, other)
-        except DTypeError:
-            return _promoted(_op.sub, self, other)
+        if isinstance(other, Tensor):
+            try:
+                return _op.sub(self, other)
+            except DTypeError:
+                return _promoted(_op.sub, self, other)
+        if isinstance(other, (int, float)):
+            return _scaled(_op.add_scalar, self, -other)
+        return NotImplemented
 
     def __rsub__(self, other: Number) -> Tensor:
-        return _op.add_scalar(_op.neg(self), float(other))
+        if isinstance(other, (int, float)):
+            return _scaled(_op.add_scalar, _op.neg(self), other)
+        return NotImplemented
 
     def __mul__(self, other: Any) -> Tensor:
-        if other.__class__ is float or other.__class__ is int:
-            return _op.mul_scalar(self, float(other))
-        try:
-            return _op.mul(self, other)
-        except DTypeError:
-            return _promoted(_op.mul, self, other)
+        if isinstance(other, Tensor):
+            try:
+                return _op.mul(self, other)
+            except DTypeError:
+                return _promoted(_op.mul, self, other)
+        if isinstance(other, (int, float)):
+            return _scaled(_op.mul_scalar, self, other)
+        return NotImplemented
 
     __rmul__ = __mul__
 
@@ -250,24 +330,31 @@ class Tensor:
         return _binary(_op.div, self, other)
 
     def __rtruediv__(self, other: Number) -> Tensor:
-        return _op.mul_scalar(_op.reciprocal(self), float(other))
+        if _op.dtype(self) not in _FLOATS:
+            self = _op.cast(self, float32)
+        return _op.div(_lifted(other, self), self)
 
     def __floordiv__(self, other: Any) -> Tensor:
+        whole = _op.dtype(self) not in _FLOATS and not isinstance(other, float)
+        if whole and (isinstance(other, int) or _op.dtype(_checked(other)) not in _FLOATS):
+            return _op.cast(_op.floor(_op.cast(self, float64) / other), _op.dtype(self))
         return _op.floor(self / other)
 
     def __mod__(self, other: Any) -> Tensor:
-        return self - _op.floor(self / other) * other
+        return self - self // other * other
 
     def __pow__(self, other: Any) -> Tensor:
         if isinstance(other, (int, float)):
-            return _op.square(self) if other == 2 else _op.pow_scalar(self, float(other))
+            return _op.square(self) if other == 2 else _scaled(_op.pow_scalar, self, other)
         return _binary(_op.pow, self, other)
 
     def __rpow__(self, other: Number) -> Tensor:
-        return _op.exp(_op.mul_scalar(self, math.log(other)))
+        return _binary(_op.pow, _lifted(other, self), self)
 
     def __matmul__(self, other: Tensor) -> Tensor:
-        return _op.matmul(self, other)
+        if isinstance(other, Tensor):
+            return _op.matmul(self, other)
+        return NotImplemented
 
     def __neg__(self) -> Tensor:
         return _op.neg(self)
@@ -300,11 +387,16 @@ class Tensor:
     def __ge__(self, other: Any) -> Tensor:
         return _binary(_op.ge, self, other)
 
-    def __and__(self, other: Tensor) -> Tensor:
-        return _op.logical_and(self, other)
+    def __and__(self, other: Any) -> Tensor:
+        return _op.logical_and(self, _lifted(other, self))
 
-    def __or__(self, other: Tensor) -> Tensor:
-        return _op.logical_or(self, other)
+    def __or__(self, other: Any) -> Tensor:
+        return _op.logical_or(self, _lifted(other, self))
+
+    def __xor__(self, other: Any) -> Tensor:
+        return _op.ne(self, _lifted(other, self))
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __invert__(self) -> Tensor:
         return _op.logical_not(self)
@@ -328,7 +420,15 @@ class Tensor:
 
     def where(self, condition: Tensor, other: Any) -> Tensor:
         """Its own elements where `condition` is not zero, else those of `other`."""
-        return _op.where(condition, self, _lifted(other, self))
+        return where(condition, self, other)
+
+    def masked_fill(self, mask: Tensor, value: Number) -> Tensor:
+        """`value` where `mask` is not zero, else its own elements."""
+        return where(mask, _lifted(value, self), self)
+
+    def isinf(self) -> Tensor:
+        """1 where an element is infinite."""
+        return _op.eq(_op.abs(self), _lifted(math.inf, self))
 
     def isnan(self) -> Tensor:
         """1 where an element is NaN."""
@@ -350,15 +450,15 @@ class Tensor:
 
     def sum(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
         """The sum over some dimensions, or over all."""
-        return _op.sum(self, _dims(dim), keepdim)
+        return _op.sum(self, _dims(dim), _bool(keepdim))
 
     def mean(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
         """The mean over some dimensions, or over all."""
-        return _op.mean(self, _dims(dim), keepdim)
+        return _op.mean(self, _dims(dim), _bool(keepdim))
 
     def var(self, dim: Dims = None, correction: Number = 1, keepdim: bool = False) -> Tensor:
         """The variance, divided by n - `correction`."""
-        return _op.variance(self, _dims(dim), float(correction), keepdim)
+        return _op.variance(self, _dims(dim), float(correction), _bool(keepdim))
 
     def std(self, dim: Dims = None, correction: Number = 1, keepdim: bool = False) -> Tensor:
         """The standard deviation."""
@@ -368,58 +468,60 @@ class Tensor:
         """The largest element; along one dimension its place as well."""
         if dim is None:
             return _op.max(self, [], False)
-        return ValuesAndIndices(_op.max(self, [dim], keepdim), _op.argmax(self, dim, keepdim))
+        return ValuesAndIndices(_op.max(self, [_index(dim)], _bool(keepdim)), _op.argmax(self, _index(dim), _bool(keepdim)))
 
     def min(self, dim: Optional[int] = None, keepdim: bool = False) -> Any:
         """The smallest element; along one dimension its place as well."""
         if dim is None:
             return _op.min(self, [], False)
-        return ValuesAndIndices(_op.min(self, [dim], keepdim), _op.argmin(self, dim, keepdim))
+        return ValuesAndIndices(_op.min(self, [_index(dim)], _bool(keepdim)), _op.argmin(self, _index(dim), _bool(keepdim)))
 
     def amax(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
         """The largest elements over some dimensions."""
-        return _op.max(self, _dims(dim), keepdim)
+        return _op.max(self, _dims(dim), _bool(keepdim))
 
     def amin(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
         """The smallest elements over some dimensions."""
-        return _op.min(self, _dims(dim), keepdim)
+        return _op.min(self, _dims(dim), _bool(keepdim))
 
     def argmax(self, dim: Optional[int] = None, keepdim: bool = False) -> Tensor:
         """The place of the largest element, `uint32`; the first of equal ones."""
-        return _op.argmax(self.flatten(), 0, False) if dim is None else _op.argmax(self, dim, keepdim)
+        return _op.argmax(self.flatten(), 0, False) if dim is None else _op.argmax(self, _index(dim), _bool(keepdim))
 
     def argmin(self, dim: Optional[int] = None, keepdim: bool = False) -> Tensor:
         """The place of the smallest element, `uint32`; the first of equal ones."""
-        return _op.argmin(self.flatten(), 0, False) if dim is None else _op.argmin(self, dim, keepdim)
+        return _op.argmin(self.flatten(), 0, False) if dim is None else _op.argmin(self, _index(dim), _bool(keepdim))
 
     def logsumexp(self, dim: Dims, keepdim: bool = False) -> Tensor:
         """ln of the sum of exp."""
-        return _op.logsumexp(self, _dims(dim), keepdim)
+        return _op.logsumexp(self, _dims(dim), _bool(keepdim))
 
     def norm(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
         """The Euclidean norm."""
-        return _op.sqrt(_op.sum(_op.square(self), _dims(dim), keepdim))
+        return _op.sqrt(_op.sum(_op.square(self), _dims(dim), _bool(keepdim)))
 
     def cumsum(self, dim: int) -> Tensor:
         """Running sums along a dimension."""
-        return _op.cumsum(self, dim)
+        return _op.cumsum(self, _index(dim))
 
     def sort(self, dim: int = -1, descending: bool = False) -> ValuesAndIndices:
         """Sorted values and their places. Stable; NaN last."""
-        return ValuesAndIndices(*_op.sort(self, dim, descending))
+        return ValuesAndIndices(*_op.sort(self, _index(dim), _bool(descending)))
 
     def topk(self, k: int, dim: int = -1, largest: bool = True) -> ValuesAndIndices:
         """The `k` largest values, and their places."""
-        values, places = _op.sort(self, dim, largest)
+        if not 0 <= _index(k) <= _op.shape(self)[dim]:
+            raise IndexError(f"there are no {k} elements along dimension {dim} of {self.shape}")
+        values, places = _op.sort(self, _index(dim), _bool(largest))
         return ValuesAndIndices(_op.narrow(values, dim, 0, k), _op.narrow(places, dim, 0, k))
 
     def softmax(self, dim: int) -> Tensor:
         """exp(x) / sum(exp(x)) along a dimension."""
-        return _host.nn.softmax(self, dim)
+        return _host.nn.softmax(self, _index(dim))
 
     def log_softmax(self, dim: int) -> Tensor:
         """ln of `softmax`."""
-        return _host.nn.log_softmax(self, dim)
+        return _host.nn.log_softmax(self, _index(dim))
 
     def relu(self) -> Tensor:
         """max(x, 0)."""
@@ -427,7 +529,11 @@ class Tensor:
 
     def dot(self, other: Tensor) -> Tensor:
         """The inner product of two vectors."""
-        return _op.matmul(self, other)
+        return _op.matmul(self, _checked(other))
+
+    def outer(self, other: Tensor) -> Tensor:
+        """All products of the elements of two vectors."""
+        return _op.unsqueeze(self, 1) * _op.unsqueeze(_checked(other), 0)
 
     # Shape and place
 
@@ -453,7 +559,7 @@ class Tensor:
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         """Two dimensions swapped."""
-        return _op.transpose(self, dim0, dim1)
+        return _op.transpose(self, _index(dim0), _index(dim1))
 
     def t(self) -> Tensor:
         """The last two dimensions swapped."""
@@ -468,17 +574,17 @@ class Tensor:
         shape = _op.shape(self)
         if dim is None:
             return _op.reshape(self, [size for size in shape if size != 1])
-        return _op.squeeze(self, dim) if shape[dim] == 1 else self
+        return _op.squeeze(self, _index(dim)) if shape[dim] == 1 else self
 
     def unsqueeze(self, dim: int) -> Tensor:
         """With a new dimension of size one."""
-        return _op.unsqueeze(self, dim)
+        return _op.unsqueeze(self, _index(dim))
 
     def expand(self, *shape: Any) -> Tensor:
         """Dimensions of size one repeated without a copy; -1 keeps a size."""
         wanted, own = _sizes(shape), _op.shape(self)
         own = [1] * (len(wanted) - len(own)) + own
-        return _op.broadcast_to(self, [have if size == -1 else size for size, have in zip(wanted, own)])
+        return _op.broadcast_to(self, _shape_of(tuple(have if size == -1 else size for size, have in zip(wanted, own))))
 
     def expand_as(self, other: Tensor) -> Tensor:
         """Expanded to the shape of another."""
@@ -486,7 +592,15 @@ class Tensor:
 
     def narrow(self, dim: int, start: int, length: int) -> Tensor:
         """`length` elements of a dimension, from `start`."""
-        return _op.narrow(self, dim, start, length)
+        size = _op.shape(self)[dim]
+        start = _index(start) + size if start < 0 else _index(start)
+        if not 0 <= start <= start + _index(length) <= size:
+            raise IndexError(f"elements {start} to {start + length} are not in dimension {dim} with size {size}")
+        return _op.narrow(self, _index(dim), start, _index(length))
+
+    def select(self, dim: int, index: int) -> Tensor:
+        """One slice of a dimension, without the dimension."""
+        return _op.squeeze(self.narrow(dim, index, 1), dim)
 
     def flip(self, *dims: Any) -> Tensor:
         """Some dimensions in reverse order."""
@@ -494,7 +608,7 @@ class Tensor:
 
     def repeat(self, *times: Any) -> Tensor:
         """The tensor so many times along each dimension."""
-        result, counts = self, _sizes(times)
+        result, counts = self, _shape_of(times)
         for _ in range(len(counts) - result.ndim):
             result = _op.unsqueeze(result, 0)
         for dim, count in enumerate(counts):
@@ -504,32 +618,32 @@ class Tensor:
 
     def unfold(self, dimension: int, size: int, step: int) -> Tensor:
         """Sliding windows along a dimension, in a new last one."""
-        return _op.unfold(self, dimension, size, step)
+        return _op.unfold(self, _index(dimension), *_shape_of((size, step)))
 
     def tril(self, diagonal: int = 0) -> Tensor:
         """The lower triangle of the last two dimensions."""
-        return _op.tril(self, diagonal)
+        return _op.tril(self, _index(diagonal))
 
     def triu(self, diagonal: int = 0) -> Tensor:
         """The upper triangle of the last two dimensions."""
-        return _op.triu(self, diagonal)
+        return _op.triu(self, _index(diagonal))
 
     def index_select(self, dim: int, index: Tensor) -> Tensor:
         """Whole slices along a dimension, by a vector of places."""
-        return _op.index_select(self, dim, index)
+        return _op.index_select(self, _index(dim), _checked(index))
 
     def gather(self, dim: int, index: Tensor) -> Tensor:
         """One element for each place along a dimension."""
-        return _op.gather(self, dim, index)
+        return _op.gather(self, _index(dim), _checked(index))
 
     def scatter_add(self, dim: int, index: Tensor, src: Tensor) -> Tensor:
         """A copy with `src` added at places along a dimension."""
-        return _op.scatter_add(self, dim, index, src)
+        return _op.scatter_add(self, _index(dim), _checked(index), _checked(src))
 
     def split(self, size: Union[int, Sequence[int]], dim: int = 0) -> Tuple[Tensor, ...]:
         """Parts of `size` along a dimension, or of the sizes that are listed."""
         total = _op.shape(self)[dim]
-        sizes = [_min(size, total - at) for at in range(0, total, size)] if isinstance(size, int) else list(size)
+        sizes = [_min(size, total - at) for at in range(0, total, size)] if isinstance(size, int) else _shape_of((size,))
         starts = [_sum(sizes[:part]) for part in range(len(sizes))]
         return tuple(_op.narrow(self, dim, start, length) for start, length in zip(starts, sizes))
 
@@ -554,9 +668,15 @@ class Tensor:
     def to(self, *args: Any, dtype: Any = None, device: Any = None) -> Tensor:
         """Of another element type. A device is ignored: the job has one."""
         for value in args:
-            if not isinstance(value, str):
+            if isinstance(value, Tensor):
+                dtype = _op.dtype(value)
+            elif not isinstance(value, (str, _type(None))):
                 dtype = value
-        return self if dtype is None or dtype == _op.dtype(self) else _op.cast(self, dtype)
+        if dtype is None:
+            return self
+        own = _op.dtype(self)
+        dtype = _dtype(dtype, own)
+        return self if dtype == own else _op.cast(self, dtype)
 
     type = to
 
@@ -571,6 +691,10 @@ class Tensor:
     def double(self) -> Tensor:
         """As `float64`."""
         return self.to(float64)
+
+    def half(self) -> Tensor:
+        """As `float16`."""
+        return self.to(float16)
 
     def long(self) -> Tensor:
         """As `int64`."""
@@ -594,7 +718,20 @@ class Tensor:
         """Itself: the host keeps elements as it needs them."""
         return self
 
-    cpu = contiguous
+    cpu = cuda = contiguous
+
+    def numpy(self) -> Any:
+        """There is no numpy in a plugin: `tolist` gives the numbers."""
+        raise NotImplementedError("a plugin has no numpy: compute with tensors, or read the numbers with tolist()")
+
+    def __copy__(self) -> Tensor:
+        return _op.detach(self)
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        return _op.copy(_op.detach(self))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("a tensor lives in the host and cannot be pickled: what train returns is stored")
 
     def backward(self) -> None:
         """Adds the derivatives of this scalar to the gradients of the parameters that it depends on, and frees the graph."""
@@ -699,7 +836,7 @@ def _shown(values: Any) -> str:
 def _indexed(x: Tensor, key: tuple) -> Tensor:
     """x[key]: numbers, slices, None, `...`, one vector of places or mask for a dimension."""
     shape = _op.shape(x)
-    used = _sum(1 for part in key if part is not None and part is not Ellipsis)
+    used = _sum(_covers(part) for part in key)
     if used > len(shape):
         raise IndexError(f"there are {used} indices for a tensor of {len(shape)} dimensions")
     if Ellipsis not in [part for part in key if part is Ellipsis]:
@@ -729,10 +866,15 @@ def _indexed(x: Tensor, key: tuple) -> Tensor:
         else:
             places = part if isinstance(part, Tensor) else tensor(part)
             if _op.dtype(places) == uint8:
-                mask = places.tolist()
-                if len(_op.shape(places)) != 1 or len(mask) != shape[dim]:
-                    raise IndexError(f"a mask must be a vector of {shape[dim]} elements here, not {places.shape}")
-                places = _places([at for at, chosen in enumerate(mask) if chosen])
+                covered = _op.shape(places)
+                if not covered or covered != shape[dim : dim + len(covered)]:
+                    raise IndexError(f"a mask of shape {covered} does not fit the dimensions {shape[dim:]}")
+                if len(covered) > 1:
+                    # Several dimensions become one, of which elements are chosen.
+                    shape = shape[:dim] + [math.prod(covered)] + shape[dim + len(covered) :]
+                    x = _op.reshape(x, shape)
+                    used -= len(covered) - 1
+                places = _places([at for at, chosen in enumerate(_op.to_bytes(places)) if chosen])
             elif _op.dtype(places) == int64:
                 size = float(shape[dim])
                 places = _op.cast(_op.where(_op.lt(places, _lifted(0, places)), places + size, places), uint32)
@@ -749,8 +891,15 @@ def _indexed(x: Tensor, key: tuple) -> Tensor:
     return x
 
 
+def _covers(part: Any) -> int:
+    """How many dimensions an index is for."""
+    if part is None or part is Ellipsis:
+        return 0
+    return len(_op.shape(part)) if isinstance(part, Tensor) and _op.dtype(part) == uint8 else 1
+
+
 def _places(values: List[int]) -> Tensor:
-    return Tensor.from_u32(values, [len(values)]) if values else _op.cast(zeros(0), uint32)
+    return _op.from_u32(values, [len(values)])
 
 
 # Making tensors
@@ -759,27 +908,34 @@ def _places(values: List[int]) -> Tensor:
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor from a number or nested lists of numbers: `float32` for floats, `int64` for integers, `uint8` for truth values."""
     if isinstance(data, Tensor):
-        result = _op.detach(data) if dtype is None else _op.cast(_op.detach(data), dtype)
+        result = _op.copy(_op.detach(data)) if dtype is None else _op.cast(_op.detach(data), _dtype(dtype, None))
     else:
         flat: list = []
         shape = _flatten(data, flat)
-        kinds = {type(value) for value in flat}
+        kinds = set(map(_type, flat))
         natural = float32
         if kinds and kinds <= {bool}:
             natural = uint8
         elif kinds and kinds <= {bool, int}:
             natural = int64
-        wanted = natural if dtype is None else dtype
+        if natural == int64 and _max(map(_magnitude, flat)) > 2**53:
+            raise ValueError("whole numbers beyond 2**53 cannot be handed to the host exactly")
+        wanted = _dtype(dtype, natural)
+        if kinds != {float}:
+            flat = list(map(_float, flat))
         if wanted == float32 and natural == float32:
-            result = Tensor.from_f32([float(value) for value in flat], shape)
+            result = _op.from_f32(flat, shape)
         else:
-            result = Tensor.from_f64([float(value) for value in flat], shape)
+            result = _op.from_f64(flat, shape)
             result = result if wanted == float64 else _op.cast(result, wanted)
     if requires_grad:
         from .nn.parameter import Parameter
 
         return Parameter(result)
     return result
+
+
+_NUMBERS = {bool, int, float}
 
 
 def _flatten(data: Any, flat: list) -> List[int]:
@@ -793,6 +949,11 @@ def _flatten(data: Any, flat: list) -> List[int]:
         raise TypeError(f"a tensor is made of numbers, not of {type(data).__name__}")
     shape: Optional[List[int]] = None
     count = 0
+    if not isinstance(data, (list, tuple, range, array.array)):
+        data = list(data)
+    if len(data) and set(map(_type, data)) <= _NUMBERS:
+        flat.extend(data)
+        return [len(data)]
     for value in data:
         inner = _flatten(value, flat)
         if shape is not None and inner != shape:
@@ -811,17 +972,17 @@ def full(*size: Any, fill_value: Optional[Number] = None, dtype: Any = None) -> 
     """Every element `fill_value`: `full((2, 3), 1.0)`."""
     if fill_value is None:
         *size, fill_value = size  # type: ignore[assignment]
-    return _host.tensor.Tensor.full(_sizes(tuple(size)), float(fill_value), dtype or float32)
+    return _op.full(_shape_of(tuple(size)), float(fill_value), _dtype(dtype, float32))
 
 
 def zeros(*size: Any, dtype: Any = None) -> Tensor:
     """Every element zero."""
-    return _host.tensor.Tensor.full(_sizes(size), 0.0, dtype or float32)
+    return _op.full(_shape_of(size), 0.0, _dtype(dtype, float32))
 
 
 def ones(*size: Any, dtype: Any = None) -> Tensor:
     """Every element one."""
-    return _host.tensor.Tensor.full(_sizes(size), 1.0, dtype or float32)
+    return _op.full(_shape_of(size), 1.0, _dtype(dtype, float32))
 
 
 empty = zeros
@@ -829,7 +990,7 @@ empty = zeros
 
 def full_like(x: Tensor, fill_value: Number, dtype: Any = None) -> Tensor:
     """Of the shape and type of another, every element `fill_value`."""
-    return _host.tensor.Tensor.full(_op.shape(x), float(fill_value), dtype or _op.dtype(x))
+    return _op.full(_op.shape(x), float(fill_value), _dtype(dtype, _op.dtype(x)))
 
 
 def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
@@ -847,7 +1008,7 @@ def arange(start: Number, end: Optional[Number] = None, step: Number = 1, dtype:
     if end is None:
         start, end = 0, start
     whole = _all(isinstance(value, int) for value in (start, end, step))
-    return _host.tensor.Tensor.arange(float(start), float(end), float(step), dtype or (int64 if whole else float32))
+    return _op.arange(float(start), float(end), float(step), _dtype(dtype, int64 if whole else float32))
 
 
 def linspace(start: Number, end: Number, steps: int, dtype: Any = None) -> Tensor:
@@ -858,28 +1019,28 @@ def linspace(start: Number, end: Number, steps: int, dtype: Any = None) -> Tenso
 
 def eye(n: int, dtype: Any = None) -> Tensor:
     """The identity matrix [n, n]."""
-    return _host.tensor.Tensor.eye(n, dtype or float32)
+    return _op.eye(*_shape_of((n,)), _dtype(dtype, float32))
 
 
 def rand(*size: Any, dtype: Any = None) -> Tensor:
     """Uniform in [0, 1), from the job's seed."""
-    return _host.tensor.Tensor.random_uniform(_sizes(size), 0.0, 1.0, dtype or float32)
+    return _op.random_uniform(_shape_of(size), 0.0, 1.0, _dtype(dtype, float32))
 
 
 def randn(*size: Any, dtype: Any = None) -> Tensor:
     """Normal with mean 0 and standard deviation 1, from the job's seed."""
-    return _host.tensor.Tensor.random_normal(_sizes(size), 0.0, 1.0, dtype or float32)
+    return _op.random_normal(_shape_of(size), 0.0, 1.0, _dtype(dtype, float32))
 
 
 def randint(low: int, high: int, size: Sequence[int], dtype: Any = None) -> Tensor:
     """Whole numbers in [low, high), from the job's seed."""
-    drawn = _host.tensor.Tensor.random_uniform(_sizes(tuple(size)), float(low), float(high), float64)
-    return _op.cast(_op.floor(drawn), dtype or int64)
+    drawn = _op.random_uniform(_shape_of(tuple(size)), float(low), float(high), float64)
+    return _op.cast(_op.floor(drawn), _dtype(dtype, int64))
 
 
 def randperm(n: int) -> Tensor:
     """0 .. n in random order, `uint32`, from the job's seed."""
-    return _host.tensor.Tensor.random_permutation(n)
+    return _op.random_permutation(*_shape_of((n,)))
 
 
 def rand_like(x: Tensor) -> Tensor:
@@ -892,9 +1053,18 @@ def randn_like(x: Tensor) -> Tensor:
     return randn(_op.shape(x), dtype=_op.dtype(x))
 
 
+def _joined(operation: Callable, tensors: Iterable[Tensor], dim: int) -> Tensor:
+    parts = [_checked(part) for part in tensors]
+    try:
+        return operation(parts, _index(dim))
+    except DTypeError:
+        to = functools.reduce(_wider, map(_op.dtype, parts))
+        return operation([part.to(to) for part in parts], _index(dim))
+
+
 def cat(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
     """One tensor after the other along a dimension."""
-    return _host.tensor.concat(list(tensors), dim)
+    return _joined(_host.tensor.concat, tensors, dim)
 
 
 concat = cat
@@ -902,20 +1072,20 @@ concat = cat
 
 def stack(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new dimension."""
-    return _host.tensor.stack(list(tensors), dim)
+    return _joined(_host.tensor.stack, tensors, dim)
 
 
 def where(condition: Tensor, x: Any, y: Any) -> Tensor:
     """x where `condition` is not zero, else y; all three broadcast."""
-    like = x if isinstance(x, Tensor) else y
-    if not isinstance(like, Tensor):
-        return _op.where(condition, full((), float(x)), full((), float(y)))
+    if _op.dtype(_checked(condition)) != uint8:
+        condition = condition.bool()
+    like = x if isinstance(x, Tensor) else y if isinstance(y, Tensor) else full((), 0.0)
     return _binary(functools.partial(_op.where, condition), _lifted(x, like), _lifted(y, like))
 
 
 def matmul(x: Tensor, y: Tensor) -> Tensor:
     """The matrix product of the last two dimensions; the others broadcast."""
-    return _op.matmul(x, y)
+    return _op.matmul(_checked(x), _checked(y))
 
 
 def maximum(x: Tensor, y: Any) -> Tensor:
@@ -970,7 +1140,222 @@ def sigmoid(x: Tensor) -> Tensor:
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0)."""
-    return _host.nn.relu(x)
+    return _host.nn.relu(_checked(x))
+
+
+def abs(x: Tensor) -> Tensor:
+    """The absolute value."""
+    return x.abs()
+
+
+def log1p(x: Tensor) -> Tensor:
+    """ln(1 + x)."""
+    return x.log1p()
+
+
+def expm1(x: Tensor) -> Tensor:
+    """exp(x) - 1."""
+    return x.expm1()
+
+
+def rsqrt(x: Tensor) -> Tensor:
+    """1 / sqrt(x)."""
+    return x.rsqrt()
+
+
+def square(x: Tensor) -> Tensor:
+    """x times x."""
+    return x.square()
+
+
+def sin(x: Tensor) -> Tensor:
+    """The sine."""
+    return x.sin()
+
+
+def cos(x: Tensor) -> Tensor:
+    """The cosine."""
+    return x.cos()
+
+
+def erf(x: Tensor) -> Tensor:
+    """The Gauss error function."""
+    return x.erf()
+
+
+def sign(x: Tensor) -> Tensor:
+    """-1, 0 or 1."""
+    return x.sign()
+
+
+def floor(x: Tensor) -> Tensor:
+    """The next integer below."""
+    return x.floor()
+
+
+def ceil(x: Tensor) -> Tensor:
+    """The next integer above."""
+    return x.ceil()
+
+
+def round(x: Tensor) -> Tensor:
+    """The nearest integer, halves to the even one."""
+    return x.round()
+
+
+def isnan(x: Tensor) -> Tensor:
+    """1 where an element is NaN."""
+    return x.isnan()
+
+
+def isinf(x: Tensor) -> Tensor:
+    """1 where an element is infinite."""
+    return x.isinf()
+
+
+def isfinite(x: Tensor) -> Tensor:
+    """1 where an element is neither NaN nor infinite."""
+    return x.isfinite()
+
+
+def softmax(x: Tensor, dim: int) -> Tensor:
+    """exp(x) / sum(exp(x)) along a dimension."""
+    return x.softmax(dim)
+
+
+def log_softmax(x: Tensor, dim: int) -> Tensor:
+    """ln of `softmax`."""
+    return x.log_softmax(dim)
+
+
+def cumsum(x: Tensor, dim: int) -> Tensor:
+    """Running sums along a dimension."""
+    return x.cumsum(dim)
+
+
+def logsumexp(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
+    """ln of the sum of exp."""
+    return x.logsumexp(dim, keepdim)
+
+
+def var(x: Tensor, dim: Dims = None, correction: Number = 1, keepdim: bool = False) -> Tensor:
+    """The variance, divided by n - `correction`."""
+    return x.var(dim, correction, keepdim)
+
+
+def std(x: Tensor, dim: Dims = None, correction: Number = 1, keepdim: bool = False) -> Tensor:
+    """The standard deviation."""
+    return x.std(dim, correction, keepdim)
+
+
+def argmax(x: Tensor, dim: Optional[int] = None, keepdim: bool = False) -> Tensor:
+    """The place of the largest element, `uint32`; the first of equal ones."""
+    return x.argmax(dim, keepdim)
+
+
+def argmin(x: Tensor, dim: Optional[int] = None, keepdim: bool = False) -> Tensor:
+    """The place of the smallest element, `uint32`; the first of equal ones."""
+    return x.argmin(dim, keepdim)
+
+
+def squeeze(x: Tensor, dim: Optional[int] = None) -> Tensor:
+    """Without a dimension of size one, or without all of them."""
+    return x.squeeze(dim)
+
+
+def unsqueeze(x: Tensor, dim: int) -> Tensor:
+    """With a new dimension of size one."""
+    return x.unsqueeze(dim)
+
+
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The dimensions from `start_dim` to `end_dim` as one."""
+    return x.flatten(start_dim, end_dim)
+
+
+def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions swapped."""
+    return x.transpose(dim0, dim1)
+
+
+def tril(x: Tensor, diagonal: int = 0) -> Tensor:
+    """The lower triangle of the last two dimensions."""
+    return x.tril(diagonal)
+
+
+def triu(x: Tensor, diagonal: int = 0) -> Tensor:
+    """The upper triangle of the last two dimensions."""
+    return x.triu(diagonal)
+
+
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> Tuple[Tensor, ...]:
+    """So many parts along a dimension, the last perhaps smaller."""
+    return x.chunk(chunks, dim)
+
+
+def split(x: Tensor, size: Union[int, Sequence[int]], dim: int = 0) -> Tuple[Tensor, ...]:
+    """Parts of `size` along a dimension, or of the sizes that are listed."""
+    return x.split(size, dim)
+
+
+def sort(x: Tensor, dim: int = -1, descending: bool = False) -> ValuesAndIndices:
+    """Sorted values and their places."""
+    return x.sort(dim, descending)
+
+
+def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True) -> ValuesAndIndices:
+    """The `k` largest values, and their places."""
+    return x.topk(k, dim, largest)
+
+
+def outer(x: Tensor, y: Tensor) -> Tensor:
+    """All products of the elements of two vectors."""
+    return x.outer(y)
+
+
+def einsum(equation: str, *operands: Tensor) -> Tensor:
+    """Products summed over the indices that the result lacks: `einsum("bij,bjk->bik", x, y)`. Of one tensor or two, every index at most
+    once in each."""
+    given, arrow, result = equation.replace(" ", "").partition("->")
+    terms = given.split(",")
+    if not arrow:
+        letters = "".join(terms)
+        result = "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1))
+    distinct = _all(len(set(term)) == len(term) for term in [*terms, result])
+    if "." in equation or not distinct or len(terms) != len(operands) or len(terms) > 2 or not set(result) <= set(given):
+        raise ValueError(f"einsum({equation!r}): it takes one or two tensors, letters without repeats, and no `...`")
+    for term, x in zip(terms, operands):
+        if len(term) != len(_op.shape(_checked(x))):
+            raise ValueError(f"einsum({equation!r}): {term!r} is not for a tensor of the shape {_op.shape(x)}")
+    if len(terms) == 1:
+        terms.append("")
+        operands = (operands[0], ones_like(operands[0].sum()))
+    parts = []
+    for at, (term, x) in enumerate(zip(terms, operands)):
+        # What only one operand has, and the result has not, is summed at once.
+        alone = [place for place, letter in enumerate(term) if letter not in result and letter not in terms[1 - at]]
+        parts.append((x.sum(alone) if alone else x, [letter for place, letter in enumerate(term) if place not in alone]))
+    (x, first), (y, second) = parts
+    size = {letter: length for x_, term in parts for letter, length in zip(term, _op.shape(x_))}
+    batch = [letter for letter in first if letter in second and letter in result]
+    inner = [letter for letter in first if letter in second and letter not in result]
+    left = [letter for letter in first if letter not in second]
+    right = [letter for letter in second if letter not in first]
+
+    def arranged(x: Tensor, term: List[str], *groups: List[str]) -> Tensor:
+        order = [term.index(letter) for letter in [*batch, *groups[0], *groups[1]]]
+        sizes = [math.prod(size[letter] for letter in group) for group in groups]
+        return (x.permute(order) if order else x).reshape([*(size[letter] for letter in batch), *sizes])
+
+    product = arranged(x, first, left, inner) @ arranged(y, second, inner, right)
+    made = batch + left + right
+    product = product.reshape([size[letter] for letter in made])
+    return product.permute([made.index(letter) for letter in result]) if made else product
+
+
+def manual_seed(seed: int) -> None:
+    """Does nothing but say so: random numbers follow from the job's seed, which the user sets."""
+    _host.run.log(_host.run.Level.WARN, "manual_seed has no effect: random numbers follow from the job's seed")
 
 
 def is_tensor(x: Any) -> bool:
@@ -987,11 +1372,10 @@ def allclose(x: Tensor, y: Tensor, rtol: float = 1e-5, atol: float = 1e-8) -> bo
 
 
 class set_grad_enabled:
-    """Switches the recording of derivatives on or off: as a function, a context manager or a decorator."""
+    """Switches the recording of derivatives on or off: a function, or a context manager."""
 
     def __init__(self, mode: bool) -> None:
-        self._mode = mode
-        self._before = _host.autograd.set_recording(mode)
+        self._before = _host.autograd.set_recording(_bool(mode))
 
     def __enter__(self) -> None:
         return None

@@ -50,6 +50,14 @@ fn folder(name: &str) -> PathBuf {
     paths::target().join("python").join(name)
 }
 
+/// Whether environments can be made here.
+pub fn available() -> Result<()> {
+    if !succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
+        bail!("there is no python3 with venv (Debian, Ubuntu: sudo apt-get install python3-venv)");
+    }
+    Ok(())
+}
+
 /// Makes the environment `name`, or makes it again when its requirements have changed.
 pub fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
     let folder = folder(name);
@@ -58,9 +66,7 @@ pub fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
     if current && succeeds(Command::new(&python).arg("--version")) {
         return Ok(python);
     }
-    if !succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
-        bail!("there is no python3 with venv (Debian, Ubuntu: sudo apt-get install python3-venv)");
-    }
+    available()?;
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
     }

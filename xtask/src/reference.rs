@@ -8,7 +8,7 @@ use crate::{paths, python};
 pub fn run() -> Result<()> {
     let python = python::for_reference()?;
     // The data first: two of the others read it.
-    for script in ["dataset.py", "ridge.py", "mlp.py", "ops.py"] {
+    for script in ["dataset.py", "ridge.py", "mlp.py", "ops.py", "examples.py"] {
         process::run(
             python::command(&python)
                 .arg(script)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, run as run_command, succeeds};
-use crate::{contract, paths, plugins, python, setup};
+use crate::{contract, engine, paths, plugins, python, setup};
 
 /// With `filters` (names or options for the test runner): only the tests they choose, without the other checks.
 pub fn run(filters: &[&str]) -> Result<()> {
@@ -27,6 +27,14 @@ pub fn run(filters: &[&str]) -> Result<()> {
     let built = steps.run("set-up", setup::run)
         && steps.run("plugins", plugins::library)
         && (!paths::root().join("tests/guests/Cargo.toml").is_file() || steps.run("guests", plugins::guests));
+    // Where there is no Python the rest is tested all the same, and the tests of plugins in Python say that they skip.
+    let python_engine = match python::available() {
+        Ok(()) => steps.run("Python engine", || engine::run().map(drop)),
+        Err(error) => {
+            steps.skip("Python engine", &error.to_string());
+            false
+        }
+    };
 
     if everything {
         steps.run("lints", || {
@@ -52,6 +60,9 @@ pub fn run(filters: &[&str]) -> Result<()> {
                 .env("TRAINYARD_GUESTS", paths::guests());
             if let Ok(python) = &python {
                 command.env("TRAINYARD_PYTHON", python);
+            }
+            if python_engine {
+                command.env("TRAINYARD_PYTHON_ENGINE", paths::python_engine());
             }
             command
         };

@@ -28,9 +28,10 @@ def _raised(error: BaseException, files) -> Raised:
     if len(text) > LONGEST:
         text = text[: LONGEST // 2] + "\n  ...\n" + text[-LONGEST // 2 :]
     kind = type(error).__name__
-    if type(error).__module__ not in ("builtins", "__main__"):
-        pass  # Python shows the module, too; the short name is what people search for
-    message = str(error)[:MESSAGE]
+    try:
+        message = str(error)[:MESSAGE]
+    except Exception:
+        message = "<exception str() failed>"  # what Python shows in the traceback
     file = line = function = code = None
     if isinstance(error, SyntaxError) and error.filename in files:
         message = error.msg

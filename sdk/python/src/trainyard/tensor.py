@@ -176,6 +176,16 @@ def _binary(operation: Callable, x: Tensor, other: Any) -> Tensor:
         return _promoted(operation, x, _lifted(other, x))
 
 
+def _extreme(operation: Callable, x: Tensor, dims: List[int], keepdim: bool) -> Tensor:
+    """A largest or smallest element; the host knows them of floats alone, and whole numbers are exact in `float64`."""
+    dtype = _op.dtype(x)
+    return operation(x, dims, keepdim) if dtype in _FLOATS else _op.cast(operation(_op.cast(x, float64), dims, keepdim), dtype)
+
+
+def _extreme_at(operation: Callable, x: Tensor, dim: int, keepdim: bool) -> Tensor:
+    return operation(x if _op.dtype(x) in _FLOATS else _op.cast(x, float64), dim, keepdim)
+
+
 class Tensor:
     """An array of numbers of one type. Made by `tensor`, `zeros`, `rand` and so on, and by operations.
 
@@ -440,11 +450,11 @@ class Tensor:
 
     def all(self) -> Tensor:
         """Whether no element is zero, as a tensor."""
-        return _op.min(_op.ne(self, _lifted(0, self)), [], False)
+        return _extreme(_op.min, _op.ne(self, _lifted(0, self)), [], False)
 
     def any(self) -> Tensor:
         """Whether an element is not zero, as a tensor."""
-        return _op.max(_op.ne(self, _lifted(0, self)), [], False)
+        return _extreme(_op.max, _op.ne(self, _lifted(0, self)), [], False)
 
     # Reductions
 
@@ -467,30 +477,36 @@ class Tensor:
     def max(self, dim: Optional[int] = None, keepdim: bool = False) -> Any:
         """The largest element; along one dimension its place as well."""
         if dim is None:
-            return _op.max(self, [], False)
-        return ValuesAndIndices(_op.max(self, [_index(dim)], _bool(keepdim)), _op.argmax(self, _index(dim), _bool(keepdim)))
+            return _extreme(_op.max, self, [], False)
+        dim, keepdim = _index(dim), _bool(keepdim)
+        return ValuesAndIndices(_extreme(_op.max, self, [dim], keepdim), _extreme_at(_op.argmax, self, dim, keepdim))
 
     def min(self, dim: Optional[int] = None, keepdim: bool = False) -> Any:
         """The smallest element; along one dimension its place as well."""
         if dim is None:
-            return _op.min(self, [], False)
-        return ValuesAndIndices(_op.min(self, [_index(dim)], _bool(keepdim)), _op.argmin(self, _index(dim), _bool(keepdim)))
+            return _extreme(_op.min, self, [], False)
+        dim, keepdim = _index(dim), _bool(keepdim)
+        return ValuesAndIndices(_extreme(_op.min, self, [dim], keepdim), _extreme_at(_op.argmin, self, dim, keepdim))
 
     def amax(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
         """The largest elements over some dimensions."""
-        return _op.max(self, _dims(dim), _bool(keepdim))
+        return _extreme(_op.max, self, _dims(dim), _bool(keepdim))
 
     def amin(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
         """The smallest elements over some dimensions."""
-        return _op.min(self, _dims(dim), _bool(keepdim))
+        return _extreme(_op.min, self, _dims(dim), _bool(keepdim))
 
     def argmax(self, dim: Optional[int] = None, keepdim: bool = False) -> Tensor:
         """The place of the largest element, `uint32`; the first of equal ones."""
-        return _op.argmax(self.flatten(), 0, False) if dim is None else _op.argmax(self, _index(dim), _bool(keepdim))
+        if dim is None:
+            return _extreme_at(_op.argmax, self.flatten(), 0, False)
+        return _extreme_at(_op.argmax, self, _index(dim), _bool(keepdim))
 
     def argmin(self, dim: Optional[int] = None, keepdim: bool = False) -> Tensor:
         """The place of the smallest element, `uint32`; the first of equal ones."""
-        return _op.argmin(self.flatten(), 0, False) if dim is None else _op.argmin(self, _index(dim), _bool(keepdim))
+        if dim is None:
+            return _extreme_at(_op.argmin, self.flatten(), 0, False)
+        return _extreme_at(_op.argmin, self, _index(dim), _bool(keepdim))
 
     def logsumexp(self, dim: Dims, keepdim: bool = False) -> Tensor:
         """ln of the sum of exp."""
@@ -502,7 +518,10 @@ class Tensor:
 
     def cumsum(self, dim: int) -> Tensor:
         """Running sums along a dimension."""
-        return _op.cumsum(self, _index(dim))
+        dtype = _op.dtype(self)
+        if dtype in _FLOATS:
+            return _op.cumsum(self, _index(dim))
+        return _op.cast(_op.cumsum(_op.cast(self, float64), _index(dim)), int64)
 
     def sort(self, dim: int = -1, descending: bool = False) -> ValuesAndIndices:
         """Sorted values and their places. Stable; NaN last."""
@@ -876,8 +895,8 @@ def _indexed(x: Tensor, key: tuple) -> Tensor:
                     used -= len(covered) - 1
                 places = _places([at for at, chosen in enumerate(_op.to_bytes(places)) if chosen])
             elif _op.dtype(places) == int64:
-                size = float(shape[dim])
-                places = _op.cast(_op.where(_op.lt(places, _lifted(0, places)), places + size, places), uint32)
+                below = _op.lt(places, _lifted(0, places))
+                places = _op.cast(_op.where(below, _op.add_scalar(places, float(shape[dim])), places), uint32)
             if len(_op.shape(places)) == 0:
                 x = _op.squeeze(_op.index_select(x, dim, _op.reshape(places, [1])), dim)
                 shape = shape[:dim] + shape[dim + 1 :]

@@ -10,11 +10,4 @@ from .parameter import Parameter
 
 __all__ = ["Module", "Parameter", "functional", "init", "utils", *_containers, *_layers]
 
-
-def __getattr__(name: str):
-    # It needs the optimisers, which need the parameters.
-    if name == "utils":
-        import importlib
-
-        return importlib.import_module(f"{__name__}.utils")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+from . import utils  # noqa: E402  (it needs the optimisers, which need the parameters)

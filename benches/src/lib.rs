@@ -1,5 +1,7 @@
 //! What the benchmarks share.
 
+pub mod step;
+
 use std::process::ExitCode;
 
 /// Runs a benchmark; one that fails says so in one line.

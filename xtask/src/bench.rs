@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use trainyard_toolchain::build_plugin;
 
 use crate::process::{cargo, run};
-use crate::{paths, plugins, python, setup};
+use crate::{engine, paths, plugins, python, setup};
 
 /// One training step as a plugin, in native candle and, where it is installed, in PyTorch; then what a call of the host costs.
 pub fn kernels(arguments: &[&str]) -> Result<()> {
@@ -25,6 +25,24 @@ pub fn kernels(arguments: &[&str]) -> Result<()> {
     run(&mut command)?;
     plugins::guests()?;
     run(release("trainyard-sandbox", &["--example", "measure"]).arg(paths::guests()))
+}
+
+/// The same training step in a Python plugin, in the Rust plugin and in PyTorch; then what starting an instance costs.
+pub fn python() -> Result<()> {
+    setup::run()?;
+    let engine = engine::run()?;
+    let plugin = build_plugin(
+        &paths::root().join("benches/plugin"),
+        &paths::target().join("wasm"),
+        true,
+    )?;
+    let Some(torch) = python::with_torch() else {
+        bail!("no PyTorch here to compare with: {HOW_TO_GET_TORCH}");
+    };
+    run(release("trainyard-benches", &["--bin", "python"])
+        .env("TRAINYARD_BENCH_PLUGIN", plugin)
+        .env("TRAINYARD_PYTHON_ENGINE", engine)
+        .env("TRAINYARD_PYTHON", torch))
 }
 
 const HOW_TO_GET_TORCH: &str = "`cargo xtask reference` installs it, or pip install torch numpy";
@@ -55,6 +73,7 @@ pub fn service() -> Result<()> {
     setup::run()?;
     plugins::library()?;
     plugins::guests()?;
+    engine::run()?;
     run(cargo().args(["build", "--release", "--package", "trainyard"]))?;
     run(release("trainyard-benches", &["--bin", "service"])
         .env("TRAINYARD_PLUGINS", paths::plugins())

@@ -3,6 +3,7 @@
 //! Each command does its own set-up, says what it runs, and ends in one line that says what went wrong and how to mend it.
 
 mod bench;
+mod client;
 mod contract;
 mod demo;
 mod engine;
@@ -28,7 +29,9 @@ Developer commands of Trainyard
   cargo xtask test NAME...      only the tests whose name contains one of these (any option of the test runner works too)
   cargo xtask plugins           build plugins/ to WebAssembly; --guests: the hostile ones of tests/guests as well
   cargo xtask engine            build the Python engine, which runs plugins of Python source
+  cargo xtask client            make what of the Python client follows from the API's description again; --test: its tests
   cargo xtask bench kernels     one training step: plugin, native and PyTorch; --quick: fewer sizes; --threads N
+  cargo xtask bench python      the same step written in Python: plugin, the Rust plugin and PyTorch; starts of instances
   cargo xtask bench dlinear ETTh1.csv     ten epochs of the plugin and of its PyTorch twin
   cargo xtask bench data        rows from TDengine's protocol to batches, and taos-ws-py with pandas; --quick: no memory
   cargo xtask bench service     the service under load: answers, starts, live streams
@@ -59,20 +62,23 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["demo"] => demo::run(),
         ["test", rest @ ..] => test::run(rest),
         ["engine"] => engine::run().map(drop),
+        ["client"] => client::write(),
+        ["client", "--test"] => client::test(),
         ["plugins"] => plugins::run(false),
         ["plugins", "--guests"] => plugins::run(true),
         ["bench", "kernels", rest @ ..] => bench::kernels(rest),
+        ["bench", "python"] => bench::python(),
         ["bench", "dlinear", data] => bench::dlinear(data),
         ["bench", "data", rest @ ..] => bench::data(rest),
         ["bench", "service"] => bench::service(),
         ["bench", ..] => {
             bail!(
-                "say which benchmark: cargo xtask bench kernels [--quick], bench service, bench data [--quick], or bench dlinear ETTh1.csv"
+                "say which benchmark: cargo xtask bench kernels [--quick], bench python, bench service, bench data [--quick], or bench dlinear ETTh1.csv"
             )
         }
         ["reference"] => reference::run(),
         [
-            command @ ("setup" | "demo" | "engine" | "plugins" | "reference"),
+            command @ ("setup" | "demo" | "engine" | "client" | "plugins" | "reference"),
             rest @ ..,
         ] => {
             bail!(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, run as run_command, succeeds};
-use crate::{contract, engine, paths, plugins, python, setup};
+use crate::{client, contract, engine, paths, plugins, python, setup};
 
 /// With `filters` (names or options for the test runner): only the tests they choose, without the other checks.
 pub fn run(filters: &[&str]) -> Result<()> {
@@ -74,6 +74,11 @@ pub fn run(filters: &[&str]) -> Result<()> {
             match &python {
                 Ok(_) => drop(steps.run("requests made up from the API's description", contract::run_all)),
                 Err(error) => steps.skip("requests made up from the API's description", &error.to_string()),
+            }
+            if python_engine {
+                steps.run("Python client", client::test);
+            } else {
+                steps.skip("Python client", "it needs the Python engine");
             }
             steps.run("examples in documentation", || {
                 run_command(prepared(cargo()).args(["test", "--workspace", "--doc"]))

@@ -7,27 +7,15 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Module, Optimizer, ParamsAdamW, VarBuilder, VarMap, linear, loss};
 use comfy_table::{Table, presets};
+use serde_json::Value;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-use trainyard_sandbox::{Engine, EngineOptions, Event, Job, Plugin, Runner};
+use std::time::Instant;
+use trainyard_benches::step::{self, FEATURES, ROUNDS, Size, median, process, pytorch};
+use trainyard_sandbox::{Engine, EngineOptions, Plugin};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const FEATURES: usize = 16;
-/// How long one process measures.
-const MEASURE: Duration = Duration::from_millis(600);
-/// Rounds of steps whose times one process takes the median of.
-const ROUNDS: usize = 9;
-
-#[derive(Clone, Copy)]
-struct Size {
-    batch: usize,
-    width: usize,
-}
 
 fn main() -> std::process::ExitCode {
     trainyard_benches::report(run)
@@ -72,11 +60,6 @@ fn one(kind: &str, size: Size, steps: usize, threads: usize) -> Result<f64> {
     }
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 /// As a candle user would write it, with candle's own layers and optimiser.
 fn native(size: Size, steps: usize) -> Result<f64> {
     let device = Device::Cpu;
@@ -109,36 +92,9 @@ fn native(size: Size, steps: usize) -> Result<f64> {
     Ok(median(times))
 }
 
-/// The plugin reports progress once a round; the host takes the times.
 fn plugin(size: Size, steps: usize) -> Result<f64> {
     let engine = Engine::new(EngineOptions::default())?;
-    let plugin = Plugin::open(&engine, plugin_file()?)?;
-    let job = Job {
-        parameters: serde_json::json!({
-            "batch": size.batch, "width": size.width, "features": FEATURES, "steps": steps, "rounds": ROUNDS,
-        }),
-        ..Job::default()
-    };
-    let marks = Arc::new(Mutex::new(Vec::new()));
-    let seen = marks.clone();
-    let mut runner = Runner::new(&plugin, job, move |event| {
-        if let (Event::Progress { .. }, Ok(mut marks)) = (&event, seen.lock()) {
-            marks.push(Instant::now());
-        }
-    })?;
-    runner.train()?;
-    let marks = marks
-        .lock()
-        .map_err(|_| anyhow::anyhow!("the plugin's thread panicked"))?;
-    if marks.len() != ROUNDS + 1 {
-        bail!("{} reports of progress, not {}", marks.len(), ROUNDS + 1);
-    }
-    Ok(median(
-        marks
-            .windows(2)
-            .map(|w| (w[1] - w[0]).as_secs_f64() / steps as f64)
-            .collect(),
-    ))
+    step::of_plugin(&Plugin::open(&engine, plugin_file()?)?, size, steps, Value::Null)
 }
 
 fn plugin_file() -> Result<PathBuf> {
@@ -166,7 +122,7 @@ fn compare(batches: &[usize], widths: &[usize], repeats: usize, threads: usize) 
     for &batch in batches {
         for &width in widths {
             let size = Size { batch, width };
-            let steps = steps(size, threads)?;
+            let steps = step::steps(process("native", size, 3, threads)?);
             let (mut plugin, mut native, mut torch) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..repeats {
                 plugin.push(process("plugin", size, steps, threads)?);
@@ -196,41 +152,4 @@ fn compare(batches: &[usize], widths: &[usize], repeats: usize, threads: usize) 
     }
     println!("{table}");
     Ok(())
-}
-
-/// As many steps in a round as make the rounds last long enough to be measured.
-fn steps(size: Size, threads: usize) -> Result<usize> {
-    let once = process("native", size, 3, threads)?;
-    Ok(((MEASURE.as_secs_f64() / ROUNDS as f64 / once) as usize).clamp(1, 20_000))
-}
-
-fn process(kind: &str, size: Size, steps: usize, threads: usize) -> Result<f64> {
-    let mut command = Command::new(env::current_exe()?);
-    command.args([
-        "--one",
-        kind,
-        &size.batch.to_string(),
-        &size.width.to_string(),
-        &steps.to_string(),
-        &threads.to_string(),
-    ]);
-    number(&mut command, kind)
-}
-
-fn pytorch(python: &Path, size: Size, steps: usize, threads: usize) -> Result<f64> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/reference/mlp_step_torch.py");
-    let mut command = Command::new(python);
-    command
-        .arg(script)
-        .args([size.batch, size.width, FEATURES, steps, ROUNDS, threads].map(|n| n.to_string()));
-    number(&mut command, "PyTorch")
-}
-
-fn number(command: &mut Command, what: &str) -> Result<f64> {
-    let output = command.output().with_context(|| what.to_owned())?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    match text.trim().parse() {
-        Ok(seconds) if output.status.success() => Ok(seconds),
-        _ => bail!("{what}: {}{}", text, String::from_utf8_lossy(&output.stderr)),
-    }
 }

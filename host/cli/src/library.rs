@@ -1,6 +1,7 @@
 //! Where plugins are found by name, and where their machine code is kept.
 
 use crate::failure::{Failure, Result};
+use crate::project;
 use std::env;
 use std::path::{Path, PathBuf};
 use trainyard_sandbox::{Cache, Engine, EngineOptions, Plugin};
@@ -37,10 +38,13 @@ pub fn all() -> Vec<(String, PathBuf)> {
     found
 }
 
-/// The file that a person means: a path, or a name in the library.
+/// What a person means: a file, the folder of a Python project, or a name in the library.
 pub fn find(plugin: &str) -> Result<PathBuf> {
     let path = Path::new(plugin);
     if path.is_file() {
+        return Ok(path.to_path_buf());
+    }
+    if path.is_dir() && project::is_python(path) {
         return Ok(path.to_path_buf());
     }
     if path.is_dir() {
@@ -96,7 +100,7 @@ const ENGINE: &str = "python-engine.wasm";
 /// Finds and loads a plugin.
 pub fn load(plugin: &str) -> Result<(Plugin, Vec<u8>)> {
     let path = find(plugin)?;
-    let content = std::fs::read(&path).map_err(Failure::file("read", &path))?;
+    let content = project::content(&path)?;
     let plugin = Plugin::load_named(&engine()?, &content, &path.display().to_string())?;
     Ok((plugin, content))
 }

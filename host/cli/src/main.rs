@@ -12,6 +12,7 @@ mod log;
 mod output;
 mod plugin;
 mod predict;
+mod project;
 mod run;
 mod service;
 mod source;

@@ -246,10 +246,14 @@ impl Inspection {
     /// Inspects a file, and asks it about itself if it fits this host.
     pub fn of_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, SandboxError> {
         let path = path.as_ref();
-        let content = read(path)?;
-        let mut inspection = Inspection::of(&content)?;
+        Inspection::of_named(engine, &read(path)?, &path.display().to_string())
+    }
+
+    /// As [`Inspection::of_file`], of a file's content. The name is what messages call it.
+    pub fn of_named(engine: &Engine, content: &[u8], name: &str) -> Result<Self, SandboxError> {
+        let mut inspection = Inspection::of(content)?;
         if inspection.problems.is_empty() {
-            let plugin = Plugin::load_named(engine, &content, &path.display().to_string())?;
+            let plugin = Plugin::load_named(engine, content, name)?;
             inspection.description = Some(plugin.describe(&Limits::default())?);
         }
         Ok(inspection)

@@ -5,23 +5,22 @@ use super::http::{Client, escaped};
 use super::text;
 use crate::args::{PluginDeleteOptions, PluginListOptions, PluginPushOptions};
 use crate::failure::{Failure, Result};
-use crate::{library, output};
+use crate::{library, output, project};
 use serde_json::{Value, json};
-use std::fs::File;
 use trainyard_parameters::one_line;
 
 /// Uploads a plugin; the server inspects it. The same again is fine.
 pub fn push(options: &PluginPushOptions) -> Result<()> {
     let path = library::find(&options.plugin)?;
     let client = Client::new(&options.client.server)?;
-    let file = File::open(&path).map_err(Failure::file("read", &path))?;
-    let size = file.metadata().map_err(Failure::file("read", &path))?.len();
+    let content = project::content(&path)?;
     let media = match path.extension().and_then(|ending| ending.to_str()) {
+        _ if path.is_dir() => "application/zip",
         Some("py") => "text/x-python",
         Some("zip") => "application/zip",
         _ => "application/wasm",
     };
-    let plugin: Plugin = client.upload("/plugins", &[], media, (file, size))?;
+    let plugin: Plugin = client.upload("/plugins", &[], media, (&content[..], content.len() as u64))?;
     if options.client.json {
         output::print_json(&json!({
             "event": "result",

@@ -3,7 +3,7 @@
 use crate::args::CheckOptions;
 use crate::failure::{Failure, Result};
 use crate::plugin::watch;
-use crate::{library, output};
+use crate::{library, output, project};
 use serde_json::json;
 use std::path::Path;
 use trainyard_sandbox::{Engine, Finding, Inspection, Kind, Limits, Plugin};
@@ -15,7 +15,7 @@ pub fn check(options: &CheckOptions) -> Result<()> {
 }
 
 fn once(engine: &Engine, path: &Path, json: bool) -> Result<()> {
-    let content = std::fs::read(path).map_err(Failure::file("read", path))?;
+    let content = project::content(path)?;
     if Kind::of(&content).is_ok_and(Kind::is_python) {
         return python(engine, path, &content, json);
     }

@@ -9,7 +9,7 @@ pub use test::test;
 
 use crate::args::{BuildOptions, FileOptions, Language, NewOptions};
 use crate::failure::{Failure, Result};
-use crate::library;
+use crate::{library, project};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 use std::fs;
@@ -228,7 +228,12 @@ pub fn list(json: bool) -> Result<()> {
 
 fn inspection(options: &FileOptions) -> Result<Inspection> {
     let path = library::find(&options.plugin)?;
-    Ok(Inspection::of_file(&library::engine()?, &path)?)
+    let content = project::content(&path)?;
+    Ok(Inspection::of_named(
+        &library::engine()?,
+        &content,
+        &path.display().to_string(),
+    )?)
 }
 
 fn print(inspection: &Inspection) {

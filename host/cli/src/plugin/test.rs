@@ -5,7 +5,7 @@ use crate::args::{DataOptions, TestOptions};
 use crate::failure::{Failure, Result};
 use crate::output::{self, Display};
 use crate::plugin::{check, watch};
-use crate::{data, library, run};
+use crate::{data, library, project, run};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ fn once(engine: &Engine, path: &Path, options: &TestOptions) -> Result<()> {
         wall_time: Duration::from_secs(options.limits.timeout),
         ..Limits::default()
     };
-    let content = std::fs::read(path).map_err(Failure::file("read", path))?;
+    let content = project::content(path)?;
     let plugin = Plugin::load_named(engine, &content, &path.display().to_string())?;
     check::refuse(&plugin.findings(&limits)?, path, options.json)?;
     let description = plugin.describe(&limits)?;

@@ -1,9 +1,10 @@
 //! `--watch`: does it again whenever the file is saved.
 
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
+use crate::project::stamp;
 use std::io::IsTerminal;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How often the file is looked at. A look costs some microseconds, and editors save in ways that no notice tells apart.
 const LOOK: Duration = Duration::from_millis(50);
@@ -26,9 +27,4 @@ pub fn repeat(watch: bool, path: &Path, mut work: impl FnMut() -> Result<()>) ->
             std::thread::sleep(LOOK);
         }
     }
-}
-
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).map_err(Failure::file("look at", path)).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }

@@ -1,0 +1,58 @@
+//! `cargo xtask client`: what of the Python client is made of something else, and its tests against a real service.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::process::{cargo, run};
+use crate::service::Service;
+use crate::{engine, paths, python};
+
+/// Makes `models.py` and `_sync.py` again.
+pub fn write() -> Result<()> {
+    generate(&environment()?, &[])
+}
+
+/// That both are what they would be made now, then the tests. Builds the Python engine.
+pub fn test() -> Result<()> {
+    let python = environment()?;
+    generate(&python, &["--check"])?;
+    // The package as a user gets it, not as it lies here: first what it needs, then itself, even if there was one.
+    for more in [&[][..], &["--force-reinstall", "--no-deps"]] {
+        run(python::command(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(more)
+            .arg(folder()))?;
+    }
+    run(python::command(&python)
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"])
+        .current_dir(folder())
+        .env("TRAINYARD", program()?)
+        .env("TRAINYARD_PYTHON_ENGINE", engine::run()?))
+}
+
+fn generate(python: &Path, options: &[&str]) -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let service = Service::start(&program()?, data.path())?;
+    run(python::command(python)
+        .arg("generate.py")
+        .arg(format!("http://{}/openapi.json", service.address))
+        .args(options)
+        .current_dir(folder()))
+}
+
+fn environment() -> Result<PathBuf> {
+    let wanted = folder().join("requirements-dev.txt");
+    let wanted = fs::read_to_string(&wanted).with_context(|| wanted.display().to_string())?;
+    python::environment("client", &wanted)
+}
+
+fn program() -> Result<PathBuf> {
+    run(cargo().args(["build", "--package", "trainyard"]))?;
+    Ok(paths::target().join("debug/trainyard"))
+}
+
+fn folder() -> PathBuf {
+    paths::root().join("sdk/python")
+}

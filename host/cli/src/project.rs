@@ -30,17 +30,22 @@ pub fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
         true => files(path).ok()?,
         false => vec![path.to_path_buf()],
     };
-    files.iter().try_fold((SystemTime::UNIX_EPOCH, 0), |(last, size), file| {
-        let metadata = fs::metadata(file).ok()?;
-        Some((last.max(metadata.modified().ok()?), size + metadata.len()))
-    })
+    files
+        .iter()
+        .try_fold((SystemTime::UNIX_EPOCH, 0), |(last, size), file| {
+            let metadata = fs::metadata(file).ok()?;
+            Some((last.max(metadata.modified().ok()?), size + metadata.len()))
+        })
 }
 
 /// The same files give the same bytes, whenever they were written.
 fn zipped(folder: &Path) -> Result<Vec<u8>> {
     let files = files(folder)?;
     if files.is_empty() {
-        return Err(Failure::Usage(format!("{}: there are no Python files in it", folder.display())));
+        return Err(Failure::Usage(format!(
+            "{}: there are no Python files in it",
+            folder.display()
+        )));
     }
     let unzipped = |error: zip::result::ZipError| Failure::Plugin(format!("{}: {error}", folder.display()));
     // Small texts: not worth a compressor.
@@ -111,13 +116,22 @@ mod tests {
         write("pyproject.toml", "[project]\nname = 'x'\n");
         write("parts/__init__.py", "A = 1\n");
         write("parts/tests/a.py", "");
-        for aside in ["tests/a.py", ".venv/a.py", "venv/a.py", "parts/__pycache__/a.py", "notes.txt"] {
+        for aside in [
+            "tests/a.py",
+            ".venv/a.py",
+            "venv/a.py",
+            "parts/__pycache__/a.py",
+            "notes.txt",
+        ] {
             write(aside, "nonsense(");
         }
         let zip = content(folder.path()).unwrap();
         let archive = zip::ZipArchive::new(Cursor::new(zip.clone())).unwrap();
         let names: Vec<_> = archive.file_names().collect();
-        assert_eq!(names, ["pyproject.toml", "parts/__init__.py", "parts/tests/a.py", "plugin.py"]);
+        assert_eq!(
+            names,
+            ["pyproject.toml", "parts/__init__.py", "parts/tests/a.py", "plugin.py"]
+        );
         let before = stamp(folder.path()).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
         write("plugin.py", "import parts\n");

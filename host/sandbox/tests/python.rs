@@ -349,6 +349,71 @@ fn pytorchs_scripts_as_plugins_have_pytorchs_losses() {
 }
 
 #[test]
+fn an_estimator_has_scikit_learns_coefficients() {
+    let Some(engine) = engine() else { return };
+    let reference = std::fs::read_to_string(root().join("tests/reference/ridge.json")).unwrap();
+    let reference: serde_json::Value = serde_json::from_str(&reference).unwrap();
+    let plugin = Plugin::open(engine, root().join("examples/python/ridge.py")).unwrap();
+    let texts = |key: &str| -> Vec<String> { serde_json::from_value(reference[key].clone()).unwrap() };
+    let rows = |key: &str| reference["rows"][key].as_u64().unwrap();
+    let mut compared = 0;
+    for fit in reference["fits"].as_array().unwrap() {
+        // With more features than rows, or no penalty on columns that depend on each other, it takes more than this example does.
+        if fit["data"] != "regression.csv" || fit["scaling"] != "none" {
+            continue;
+        }
+        let file = root().join("tests/reference/data").join(fit["data"].as_str().unwrap());
+        let frame = Frame::read(&file, &ReadOptions::default()).unwrap();
+        let spec = PrepareSpec {
+            features: Some(texts("features")),
+            target: texts("targets"),
+            split: format!("{}/{}/{}", rows("training"), rows("validation"), rows("test"))
+                .parse()
+                .unwrap(),
+            scaling: "none".parse().unwrap(),
+            ..PrepareSpec::new(Task::Regression)
+        };
+        let job = Job {
+            dataset: Some(Dataset::prepare(frame, &spec).unwrap()),
+            parameters: json!({"alpha": fit["alpha"], "fit_intercept": fit["fit_intercept"]}),
+            ..Job::default()
+        };
+        let mut runner = Runner::new(&plugin, job, |_| {}).unwrap();
+        let model = runner.train().unwrap();
+        let values = |name: &str| {
+            model
+                .tensors
+                .iter()
+                .find(|(n, _)| n == name)
+                .unwrap()
+                .1
+                .to_f64()
+                .unwrap()
+        };
+        let expected: Vec<Vec<f64>> = serde_json::from_value(fit["coefficients"].clone()).unwrap();
+        for (value, expected) in values("coef_").iter().zip(expected.iter().flatten()) {
+            assert!(
+                (value - expected).abs() < 1e-5 * expected.abs().max(1.0),
+                "{value} {expected} {fit}"
+            );
+        }
+        let expected: Vec<f64> = serde_json::from_value(fit["intercepts"].clone()).unwrap();
+        for (value, expected) in values("intercept_").iter().zip(&expected) {
+            assert!(
+                (value - expected).abs() < 1e-5 * expected.abs().max(1.0),
+                "{value} {expected} {fit}"
+            );
+        }
+        let metrics = runner.evaluate(&model).unwrap();
+        let mse = metrics.iter().find(|metric| metric.name == "mse").unwrap().value;
+        let expected = fit["test"]["mse"].as_f64().unwrap();
+        assert!((mse - expected).abs() < 1e-5 * expected, "{mse} {expected}");
+        compared += 1;
+    }
+    assert!(compared >= 3, "{compared}");
+}
+
+#[test]
 fn networks_have_pytorchs_names_shapes_and_modes() {
     holds(
         "lstm = nn.LSTM(3, 5, num_layers=2, batch_first=True, bidirectional=True)\n\

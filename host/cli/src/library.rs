@@ -49,7 +49,7 @@ pub fn find(plugin: &str) -> Result<PathBuf> {
     }
     if path.is_dir() {
         return Err(Failure::Usage(format!(
-            "{plugin} is a folder; build it with `trainyard plugin build {plugin}` and give the .wasm file"
+            "{plugin} is a folder without Python files; a plugin in Rust is built with `trainyard plugin build {plugin}`, which makes the .wasm file to give"
         )));
     }
     let plugins = all();

@@ -85,11 +85,22 @@ impl CodeStore {
         if !Self::kind(plugin).is_ok_and(Kind::is_python) {
             return Ok(None);
         }
-        let Some(path) = &self.python else {
+        let Some(python) = self.python_engine().await? else {
             let message = "this worker has no Python engine, so it cannot run plugins of Python source; put python-engine.wasm \
                 beside the program, or set TRAINYARD_PYTHON_ENGINE, and start it again";
             return Err(Failure::job("no-python-engine", message));
         };
+        Ok(Some(python))
+    }
+
+    /// Compiles the Python engine if there is one and it has not been compiled yet.
+    pub async fn warm(&self) -> Result<(), Failure> {
+        self.python_engine().await.map(drop)
+    }
+
+    /// The Python engine's digest and code, if there is an engine.
+    async fn python_engine(&self) -> Result<Option<(String, File)>, Failure> {
+        let Some(path) = &self.python else { return Ok(None) };
         let broken = |error| Failure::ours(&path.display().to_string(), error);
         let digest = self.python_digest.get_or_try_init(|| async {
             let path = path.clone();

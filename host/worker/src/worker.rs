@@ -24,6 +24,8 @@ const SWEEP: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait when the queue cannot be used.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long after its start a worker begins to compile the Python engine.
+const WARM_AFTER: Duration = Duration::from_secs(5);
 
 /// Everything that jobs and requests share.
 pub(crate) struct Shared {
@@ -144,6 +146,7 @@ impl Worker {
         let mut jobs = JoinSet::new();
         let sweeper = tokio::spawn(sweep(self.shared.clone()));
         let listener = tokio::spawn(listen(self.shared.clone()));
+        let warming = tokio::spawn(warm(self.shared.clone()));
         tokio::pin!(shutdown);
         loop {
             let taken = async {
@@ -172,6 +175,7 @@ impl Worker {
         while jobs.join_next().await.is_some() {}
         sweeper.abort();
         listener.abort();
+        warming.abort();
         self.desk.close();
         self.shared.pool.close().await;
     }
@@ -255,6 +259,15 @@ async fn listen(shared: Arc<Shared>) {
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+/// Compiles the Python engine ahead of the first plugin that needs it: that takes a while. Not at once, since jobs may be waiting, and
+/// since a worker may be meant for a moment only.
+async fn warm(shared: Arc<Shared>) {
+    tokio::time::sleep(WARM_AFTER).await;
+    if let Err(failure) = shared.code.warm().await {
+        tracing::warn!(%failure, "the Python engine could not be compiled ahead");
     }
 }
 

@@ -110,8 +110,11 @@ class Proxy:
             while back := server.recv(1 << 16):
                 came += len(back)
                 if self._cut(number, head, came):
+                    # The other thread still reads from it, so that closing alone would not be heard.
+                    client.shutdown(socket.SHUT_RDWR)
                     return
                 client.sendall(back)
+            client.shutdown(socket.SHUT_RDWR)
 
     def close(self):
         self._listener.close()

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::process::{self, cargo};
 use crate::service::Service;
-use crate::{paths, plugins, setup};
+use crate::{engine, paths, plugins, python, setup};
 
 const DATA: &str = "examples/data/seattle-weather.csv";
 
@@ -37,9 +37,34 @@ const TRAIN: &[&str] = &[
     "--watch",
 ];
 
+/// An LSTM, as it would be written for PyTorch.
+const PYTHON: &[&[&str]] = &[
+    &["plugin", "push", "examples/python/forecast_lstm.py"],
+    &["model", "create", "weather-lstm", "--plugin", "forecast-lstm"],
+    &[
+        "train",
+        "weather-lstm",
+        "--data",
+        DATA,
+        "--time",
+        "date",
+        "--target",
+        "temp_max,temp_min",
+        "--lookback",
+        "14",
+        "--horizon",
+        "3",
+        "--param",
+        "steps=600",
+        "--watch",
+    ],
+];
+
 pub fn run() -> Result<()> {
     setup::run()?;
     plugins::library()?;
+    // Everything but plugins in Python works without it.
+    let python = python::available().and_then(|()| engine::run());
     println!("building trainyard, optimised; the first time takes some minutes");
     process::run(cargo().args(["build", "--release", "--package", "trainyard"]))?;
 
@@ -56,6 +81,15 @@ pub fn run() -> Result<()> {
     demo.command(TRAIN)?;
     demo.command(&["report", "weather"])?;
     demo.command(&["predict", "weather", "--data", DATA])?;
+    match python {
+        Ok(_) => {
+            println!("\nThe same with an algorithm that is a Python file:");
+            for command in PYTHON {
+                demo.command(command)?;
+            }
+        }
+        Err(error) => println!("\nPlugins in Python are left out: {error:#}"),
+    }
     demo.what_next();
     demo.until_interrupted()
 }
@@ -87,7 +121,9 @@ impl Demo {
         );
         println!("  curl http://{address}/api/v2/ai/models");
         println!("  trainyard train weather --param epochs=50 --watch");
-        println!("  trainyard plugin new my-plugin      # an algorithm of your own, in Rust");
+        println!(
+            "  trainyard plugin new my-algo --lang python      # an algorithm of your own (or in Rust, without --lang)"
+        );
     }
 
     /// Where a person sits at a terminal, the service stays until they have seen enough.

@@ -127,7 +127,7 @@ mod tests {
         }
         let zip = content(folder.path()).unwrap();
         let archive = zip::ZipArchive::new(Cursor::new(zip.clone())).unwrap();
-        let names: Vec<_> = archive.file_names().map(Result::unwrap).collect();
+        let names: Vec<_> = archive.file_names().map(|name| name.unwrap()).collect();
         assert_eq!(
             names,
             ["pyproject.toml", "parts/__init__.py", "parts/tests/a.py", "plugin.py"]

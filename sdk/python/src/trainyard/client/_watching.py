@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 from ._wire import Event
 
@@ -16,7 +16,7 @@ class Bar:
         self._tqdm = tqdm
         self._logs = logs
         self._bar = tqdm(total=100, miniters=0, desc=title, bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}]")
-        self._status: Optional[str] = None
+        self._figures = ""
 
     def show(self, event: Event) -> None:
         """Shows one event."""
@@ -27,10 +27,10 @@ class Bar:
         elif event.name == "gap":
             self._tqdm.write("(some lines were lost)")
         elif event.name == "status":
-            self._status = data["status"]
-            self._to(data["progress"], self._status.lower())
+            self._to(data["progress"], data["status"].lower())
         elif event.name == "progress":
-            self._to(data["progress"], "  ".join(f"{name} {value:.4g}" for name, value in data["metrics"].items()))
+            self._figures = "  ".join(f"{name} {value:.4g}" for name, value in data["metrics"].items())
+            self._to(data["progress"], self._figures)
 
     def _to(self, percent: float, words: str) -> None:
         self._bar.set_postfix_str(words, refresh=False)
@@ -38,8 +38,8 @@ class Bar:
         self._bar.update(max(percent - self._bar.n, 0))
 
     def end(self, state: Any) -> None:
-        """The last word."""
+        """The last word, and the last figures: a quick training may be over before the bar was drawn with them."""
         if str(state) == "TRAINED":
             self._bar.n = 100
-        self._bar.set_postfix_str(str(state).lower(), refresh=True)
+        self._bar.set_postfix_str("  ".join(filter(None, [str(state).lower(), self._figures])), refresh=True)
         self._bar.close()

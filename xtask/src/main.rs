@@ -12,6 +12,7 @@ mod plugins;
 mod process;
 mod python;
 mod reference;
+mod servers;
 mod service;
 mod setup;
 mod test;

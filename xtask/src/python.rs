@@ -9,11 +9,12 @@ use anyhow::{Context, Result, bail};
 use crate::paths;
 use crate::process::{run, succeeds};
 
-/// What the tests use: to open a saved model as a Python user would, and a second client of TDengine.
-/// The stand-in server was checked with just this version of it.
-const FOR_TESTS: &str = "safetensors>=0.5\nnumpy>=1.24\ntaos-ws-py==0.7.0\n";
+/// What the tests use: to open a saved model as a Python user would, a second client of TDengine (the stand-in server was
+/// checked with just this version of it), and Celery with its monitor, whose clients ours has to satisfy.
+const FOR_TESTS: &str =
+    "safetensors>=0.5\nnumpy>=1.24\ntaos-ws-py==0.7.0\ncelery[redis]==5.7.0\nkombu==5.7.0\nflower==2.2.0\n";
 
-/// A Python with safetensors and numpy.
+/// A Python with safetensors, numpy and Celery.
 pub fn for_tests() -> Result<PathBuf> {
     environment("tests", FOR_TESTS)
 }

@@ -4,9 +4,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use trainyard_test_servers::Postgres;
 
 use crate::process::{cargo, run as run_command, succeeds};
-use crate::{client, contract, engine, paths, plugins, python, setup};
+use crate::{client, contract, engine, paths, plugins, python, servers, setup};
 
 /// With `filters` (names or options for the test runner): only the tests they choose, without the other checks.
 pub fn run(filters: &[&str]) -> Result<()> {
@@ -53,6 +54,7 @@ pub fn run(filters: &[&str]) -> Result<()> {
     }
 
     if built {
+        let postgres = servers::start();
         let python = python::for_tests();
         let prepared = |mut command: Command| {
             command
@@ -63,6 +65,9 @@ pub fn run(filters: &[&str]) -> Result<()> {
             }
             if python_engine {
                 command.env("TRAINYARD_PYTHON_ENGINE", paths::python_engine());
+            }
+            if let Some(postgres) = &postgres {
+                command.env(Postgres::SHARED, postgres.address());
             }
             command
         };

@@ -77,6 +77,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Runs(options) => client::runs(&options),
         Command::Download(options) => client::download(&options),
         Command::Model { client, command } => client::model(&client, &command),
+        Command::Schedule { client, command } => client::schedule(&client, &command),
         Command::Dataset { client, command } => client::dataset(&client, &command),
         Command::Data { command } => match command {
             DataCommand::Preview(options) => client::preview(&options),

@@ -1,4 +1,5 @@
-//! `trainyard up`, `serve` and `worker`: the parts of the service put together, on SQLite and the local disk.
+//! `trainyard up`, `serve` and `worker`: the parts of the service put together, on SQLite and the local disk or on the
+//! servers that the configuration names.
 
 use crate::config::Config;
 use crate::failure::{Failure, Result};
@@ -7,9 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use trainyard_jobs::Store;
 use trainyard_jobs::local::{DiskArtifacts, LocalFeed};
+use trainyard_jobs::postgres::PostgresStore;
+use trainyard_jobs::redis::{Redis, RedisBroker, RedisFeed};
+use trainyard_jobs::s3::S3Artifacts;
 use trainyard_jobs::sqlite::{Database, SqliteBroker, SqliteStore};
+use trainyard_jobs::submission::Allowance;
+use trainyard_jobs::{Artifacts, Broker, Feed, Store, postgres};
 use trainyard_worker::{Services, Worker, WorkerOptions};
 
 /// Which parts run in this process.
@@ -49,7 +54,7 @@ fn run(config: &Config, parts: Parts) -> Result<()> {
 }
 
 async fn start(config: &Config, parts: Parts) -> Result<()> {
-    let mut services = services(&config.data_dir).await?;
+    let mut services = services(config).await?;
     let shutdown = signals()?;
     let fetched = match parts {
         Parts::All | Parts::Worker if config.tdengine.dsn.is_some() => Some(Fetched::claim(&config.data_dir)?),
@@ -119,17 +124,58 @@ async fn start(config: &Config, parts: Parts) -> Result<()> {
     served.map_err(|error| Failure::Service(format!("the server failed: {error}")))
 }
 
-/// Opens database, queue, feed and artifacts below one folder.
-async fn services(folder: &Path) -> Result<Services> {
-    let database = open_database(folder).await?;
-    let artifacts = DiskArtifacts::open(&folder.join("artifacts"))
-        .map_err(|error| Failure::Service(format!("{}: {error}", folder.display())))?;
+/// Opens database, queue, feed and files, wherever the configuration says that they are.
+async fn services(config: &Config) -> Result<Services> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Service(error.to_string());
+    // One connection writes to the file, so rows and queue share it.
+    let file = match (&config.database.url, &config.redis.url) {
+        (Some(_), Some(_)) => None,
+        _ => Some(open_database(&config.data_dir).await?),
+    };
+    let store = match (&config.database.url, &file) {
+        (None, Some(file)) => Arc::new(SqliteStore::new(file.clone())),
+        _ => open_store(config).await?,
+    };
+    let (broker, feed): (Arc<dyn Broker>, Arc<dyn Feed>) = match (&config.redis.url, file) {
+        (None, Some(file)) => (Arc::new(SqliteBroker::new(file)), Arc::new(LocalFeed::new())),
+        (url, _) => {
+            let url = url.as_deref().unwrap_or_default();
+            let redis = Redis::connect(url).await.map_err(|error| failed(&error))?;
+            let broker = RedisBroker::new(redis.clone(), config.redis.broker())
+                .await
+                .map_err(|error| failed(&error))?;
+            let feed = RedisFeed::new(redis).await.map_err(|error| failed(&error))?;
+            (Arc::new(broker), Arc::new(feed))
+        }
+    };
+    let artifacts: Arc<dyn Artifacts> = match config.s3.options() {
+        Some(options) => {
+            Arc::new(S3Artifacts::new(&options, &config.data_dir.join("fetched")).map_err(|error| failed(&error))?)
+        }
+        None => Arc::new(
+            DiskArtifacts::open(&config.data_dir.join("artifacts"))
+                .map_err(|error| Failure::Service(format!("{}: {error}", config.data_dir.display())))?,
+        ),
+    };
     Ok(Services {
-        store: Arc::new(SqliteStore::new(database.clone())),
-        broker: Arc::new(SqliteBroker::new(database)),
-        feed: Arc::new(LocalFeed::new()),
-        artifacts: Arc::new(artifacts),
+        store,
+        broker,
+        feed,
+        artifacts,
         tdengine: None,
+    })
+}
+
+/// Opens the rows: those of PostgreSQL, or of the SQLite file below the data folder.
+pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
+    Ok(match &config.database.url {
+        Some(url) => {
+            let database = postgres::Database::open(url)
+                .await
+                .map_err(|error| Failure::Service(error.to_string()))?;
+            Arc::new(PostgresStore::new(database))
+        }
+        None => Arc::new(SqliteStore::new(open_database(&config.data_dir).await?)),
     })
 }
 
@@ -158,7 +204,7 @@ impl Fetched {
 }
 
 /// Opens the database below a data folder; makes both when they are missing.
-pub async fn open_database(folder: &Path) -> Result<Database> {
+async fn open_database(folder: &Path) -> Result<Database> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -225,13 +271,20 @@ async fn ended(mut shutdown: watch::Receiver<bool>) {
 }
 
 impl Config {
+    /// What trainings may ask for.
+    fn allowance(&self) -> Allowance {
+        Allowance {
+            time_seconds: self.limits.time_seconds,
+            memory_mb: self.limits.largest_memory_mb(),
+            usual_memory_mb: self.limits.memory_mb,
+        }
+    }
+
     /// What the server is to do.
     fn server_options(&self) -> trainyard_server::Options {
         let defaults = trainyard_server::Options::default();
         trainyard_server::Options {
-            time_limit_seconds: self.limits.time_seconds,
-            default_memory_mb: self.limits.memory_mb,
-            memory_limit_mb: self.limits.largest_memory_mb(),
+            allowance: self.allowance(),
             max_connections: self.server.max_connections,
             request_timeout: Duration::from_secs(self.server.request_timeout),
             max_plugin_bytes: self.server.max_plugin_mb << 20,
@@ -253,6 +306,7 @@ impl Config {
             threads: worker.threads,
             warm: worker.warm,
             queues: worker.queues.clone(),
+            allowance: self.allowance(),
             lease: Duration::from_secs(worker.lease_seconds),
             renew: Duration::from_secs(worker.renew_seconds),
             drain: Duration::from_secs(worker.drain_seconds),

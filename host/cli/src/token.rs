@@ -7,7 +7,6 @@ use crate::{output, service};
 use comfy_table::{Table, presets};
 use serde_json::json;
 use std::time::Duration;
-use trainyard_jobs::sqlite::SqliteStore;
 use trainyard_jobs::{NewToken, Scope, Store, StoreError, Timestamp, Token};
 use trainyard_parameters::one_line;
 
@@ -19,21 +18,18 @@ pub fn command(place: &PlaceOptions, command: &TokenCommand, json: bool) -> Resu
         .build()
         .map_err(|error| Failure::Service(format!("the database cannot be opened: {error}")))?;
     runtime.block_on(async {
-        let database = service::open_database(&config.data_dir).await?;
-        let store = SqliteStore::new(database.clone());
-        let outcome = match command {
+        let store = &*service::open_store(&config).await?;
+        match command {
             TokenCommand::Create { name, scopes, expires } => {
-                create(&store, name, scopes, expires.as_deref(), json).await
+                create(store, name, scopes, expires.as_deref(), json).await
             }
-            TokenCommand::List => list(&store, json).await,
-            TokenCommand::Revoke { id } => revoke(&store, *id, json).await,
-        };
-        database.close().await;
-        outcome
+            TokenCommand::List => list(store, json).await,
+            TokenCommand::Revoke { id } => revoke(store, *id, json).await,
+        }
     })
 }
 
-async fn create(store: &SqliteStore, name: &str, scopes: &[String], expires: Option<&str>, json: bool) -> Result<()> {
+async fn create(store: &dyn Store, name: &str, scopes: &[String], expires: Option<&str>, json: bool) -> Result<()> {
     let name = name.trim();
     if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
         return Err(Failure::Usage(
@@ -71,7 +67,7 @@ async fn create(store: &SqliteStore, name: &str, scopes: &[String], expires: Opt
     Ok(())
 }
 
-async fn list(store: &SqliteStore, json: bool) -> Result<()> {
+async fn list(store: &dyn Store, json: bool) -> Result<()> {
     let tokens = store.tokens().await.map_err(failed)?;
     let mut table = Table::new();
     table
@@ -102,7 +98,7 @@ async fn list(store: &SqliteStore, json: bool) -> Result<()> {
     Ok(())
 }
 
-async fn revoke(store: &SqliteStore, id: i64, json: bool) -> Result<()> {
+async fn revoke(store: &dyn Store, id: i64, json: bool) -> Result<()> {
     let token = store.revoke_token(id).await.map_err(failed)?;
     if json {
         output::print_json(&json!({"event": "result", "token": token}));

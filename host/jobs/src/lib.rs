@@ -4,7 +4,8 @@
 //!   that writes the row, guarded by the run's fencing token.
 //! - Four ports say what the rest of Trainyard needs from outside: [`Store`] (rows), [`Broker`] (which run is to be done
 //!   next, and who has it), [`Feed`] (what happens right now) and [`Artifacts`] (files). Each has an adapter that needs
-//!   nothing installed ([`sqlite`], [`local`]). **The row is the truth**; the broker only dispatches.
+//!   nothing installed ([`sqlite`], [`local`]) and one that many machines share ([`postgres`], [`redis`]). **The row is the
+//!   truth**; the broker only dispatches.
 //! - A fifth, [`Compute`], is what the server asks of a worker: to look at a plugin or a file, to predict, to evaluate.
 //!
 //! WebAssembly and HTTP are unknown here.
@@ -19,15 +20,22 @@ mod event;
 mod feed;
 pub mod local;
 mod model;
+mod objects;
 mod plugin;
+pub mod postgres;
+pub mod redis;
 mod run;
+pub mod s3;
+pub mod schedule;
+mod sql;
 pub mod sqlite;
 pub mod state;
 mod store;
+pub mod submission;
 mod token;
 
 pub use artifacts::{ArtifactError, Artifacts, ByteStream, StoredObject};
-pub use broker::{Broker, BrokerError, Delivery, Signal};
+pub use broker::{Broker, BrokerError, Delivery, Job, JobKind, Outcome, Signal};
 pub use compute::{
     Compute, ComputeError, DataReport, Evaluation, PluginReport, PredictInput, PredictOptions, Prediction, Rows,
 };

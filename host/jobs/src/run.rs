@@ -96,6 +96,20 @@ pub struct ResourceUsage {
     pub duration_seconds: f64,
 }
 
+impl ResourceUsage {
+    /// The same with 0 for what is not finite: JSON has no word for such a figure, and a row that holds one could not be
+    /// read again.
+    pub(crate) fn finite(&self) -> Self {
+        let finite = |figure: f64| if figure.is_finite() { figure } else { 0.0 };
+        ResourceUsage {
+            cpu_percent: finite(self.cpu_percent),
+            memory_mb: finite(self.memory_mb),
+            gpu_util: finite(self.gpu_util),
+            duration_seconds: finite(self.duration_seconds),
+        }
+    }
+}
+
 /// A run as it is stored and shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {

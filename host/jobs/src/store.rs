@@ -1,12 +1,14 @@
 //! The port for rows.
 
+use crate::schedule::{Fired, NewSchedule, Schedule};
 use crate::state::Change;
 use crate::{
     Model, ModelFilter, ModelId, ModelPatch, NewModel, NewRun, NewToken, Page, PluginVersion, ResourceUsage, Run,
-    RunFilter, RunId, RunState, SeriesPoint, StoredDataset, Token,
+    RunFilter, RunId, RunState, SeriesPoint, StoredDataset, Timestamp, Token,
 };
 use async_trait::async_trait;
 use serde_json::Value;
+use std::time::Duration;
 
 /// Why the store did not do something.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +136,28 @@ pub trait Store: Send + Sync {
     /// Wants a run to stop. One that is PENDING is CANCELLED at once; of another the worker is to be told.
     /// [`StoreError::Illegal`] if it is over.
     async fn request_stop(&self, id: &RunId) -> Result<Run, StoreError>;
+
+    /// Keeps a schedule, with its next time.
+    async fn add_schedule(&self, schedule: NewSchedule, next: Option<Timestamp>) -> Result<Schedule, StoreError>;
+    /// Every schedule, oldest first.
+    async fn schedules(&self) -> Result<Vec<Schedule>, StoreError>;
+    /// Reads a schedule.
+    async fn schedule(&self, id: i64) -> Result<Schedule, StoreError>;
+    /// Puts another in a schedule's place, with its next time.
+    async fn update_schedule(
+        &self,
+        id: i64,
+        schedule: NewSchedule,
+        next: Option<Timestamp>,
+    ) -> Result<Schedule, StoreError>;
+    /// Deletes a schedule.
+    async fn delete_schedule(&self, id: i64) -> Result<Schedule, StoreError>;
+    /// The schedules whose next time has come.
+    async fn due_schedules(&self, at: Timestamp) -> Result<Vec<Schedule>, StoreError>;
+    /// Notes what became of a schedule's time; false if it was not due any more.
+    async fn schedule_fired(&self, id: i64, fired: &Fired) -> Result<bool, StoreError>;
+    /// Takes an office that one process has for all, for so long, or keeps it; whether it is the holder's.
+    async fn hold(&self, office: &str, holder: &str, lease: Duration) -> Result<bool, StoreError>;
 
     /// Adds to a run's series. What is said again of a name and step counts; a number that is not finite is a conflict.
     async fn add_series(&self, id: &RunId, points: &[SeriesPoint]) -> Result<(), StoreError>;

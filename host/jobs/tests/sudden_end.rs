@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use trainyard_jobs::local::DiskArtifacts;
 use trainyard_jobs::sqlite::{Database, SqliteBroker, SqliteStore};
-use trainyard_jobs::{Artifacts, Broker, Store};
+use trainyard_jobs::{Artifacts, Broker, Job, Store};
 
 /// Says to this program where to work until it is killed.
 const FOLDER: &str = "TRAINYARD_TEST_SUDDEN_END";
@@ -27,8 +27,8 @@ async fn work(folder: &Path) {
         for number in 0.. {
             let id = format!("r{number}");
             let model = store.create_model(new_model(&id)).await.unwrap();
-            store.submit(new_run(&id, model.id)).await.unwrap();
-            broker.enqueue("q", &id).await.unwrap();
+            let run = store.submit(new_run(&id, model.id)).await.unwrap();
+            broker.enqueue("q", &Job::train(&run)).await.unwrap();
             let mut out = std::io::stdout();
             writeln!(out, "\nacknowledged {id}").and_then(|()| out.flush()).unwrap();
         }

@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::extract::{Json, NoQuery, Query, Segments, content_type, unsupported};
 use crate::plugins::in_use;
 use crate::staging::{self, Staged};
-use crate::{checks, idempotency, paging, schema};
+use crate::{idempotency, paging, schema};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use trainyard_data::DataFormat;
+use trainyard_jobs::submission;
 use trainyard_jobs::{DataReport, Page, StoredDataset};
 use trainyard_parameters::quoted;
 use utoipa::{IntoParams, ToSchema};
@@ -246,7 +247,7 @@ pub async fn look(
     _: NoQuery,
     Json(body): Json<PreviewBody>,
 ) -> Reply<DataReport> {
-    let dataset = checks::any_dataset(&app, &body.dataset).await?;
+    let dataset = submission::any_dataset(&*app.services.store, &body.dataset).await?;
     ok(app.compute()?.preview(dataset).await?)
 }
 

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use trainyard_jobs::submission::{Refusal, SubmissionError};
 use trainyard_jobs::{ArtifactError, BrokerError, ComputeError, StoreError};
 use trainyard_parameters::{one_line, quoted};
 
@@ -140,6 +141,24 @@ impl IntoResponse for ApiError {
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let mut error = ApiError::unprocessable(refusal.error, refusal.message).details(refusal.details);
+        error.0.remedy = refusal.remedy;
+        error
+    }
+}
+
+impl From<SubmissionError> for ApiError {
+    fn from(error: SubmissionError) -> Self {
+        match error {
+            SubmissionError::Refused(refusal) => (*refusal).into(),
+            SubmissionError::Store(error) => error.into(),
+            SubmissionError::Internal(cause) => ApiError::internal(cause),
+        }
     }
 }
 

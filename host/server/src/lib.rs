@@ -16,7 +16,6 @@ mod answer;
 mod app;
 mod audit;
 mod auth;
-mod checks;
 mod connections;
 mod datasets;
 mod error;
@@ -38,6 +37,8 @@ mod predicting;
 mod report;
 mod router;
 mod runs;
+mod scheduler;
+mod schedules;
 mod schema;
 mod staging;
 pub mod tokens;
@@ -68,5 +69,6 @@ pub async fn serve(
     let (closing, closed) = watch::channel(false);
     let app = App::new(services, options, closed);
     let router = router::build(app.clone());
+    tokio::spawn(scheduler::run(app.clone()));
     connections::serve(listener, router, app, shutdown, closing).await
 }

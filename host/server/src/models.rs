@@ -3,7 +3,6 @@
 use crate::answer::{Envelope, Reply, created, ok};
 use crate::app::App;
 use crate::auth::{Reader, Submitter};
-use crate::checks;
 use crate::error::ApiError;
 use crate::extract::{Json, NoQuery, Query, Segments};
 use crate::{paging, schema};
@@ -11,6 +10,7 @@ use axum::extract::State;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use trainyard_jobs::submission;
 use trainyard_jobs::{Model, ModelFilter, ModelPatch, ModelStatus, NewModel, Page};
 use trainyard_parameters::quoted;
 use utoipa::{IntoParams, ToSchema};
@@ -105,9 +105,9 @@ pub async fn create(
     _: NoQuery,
     Json(body): Json<NewModelBody>,
 ) -> Reply<Model> {
-    let plugin = checks::plugin(&app, &body.plugin, body.plugin_version.as_deref()).await?;
+    let plugin = submission::plugin(&*app.services.store, &body.plugin, body.plugin_version.as_deref()).await?;
     let parameters = body.training_parameters.unwrap_or_default();
-    checks::given_parameters(&plugin, &parameters)?;
+    submission::given_parameters(&plugin, &parameters)?;
     let model = NewModel {
         name: valid_name(body.name)?,
         description: valid_description(body.description)?,
@@ -202,7 +202,7 @@ pub async fn update(
         || body.training_dataset.is_some()
         || body.training_parameters.is_some();
     if needs_plugin {
-        let plugin = checks::plugin(&app, plugin, version.as_deref()).await?;
+        let plugin = submission::plugin(&*app.services.store, plugin, version.as_deref()).await?;
         if let Some(dataset) = body.training_dataset {
             changed.push("training_dataset");
             patch.training_dataset = Some(default_dataset(&app, dataset.as_ref(), &plugin).await?);
@@ -210,7 +210,7 @@ pub async fn update(
         if let Some(parameters) = body.training_parameters {
             changed.push("training_parameters");
             let parameters = parameters.unwrap_or_default();
-            checks::given_parameters(&plugin, &parameters)?;
+            submission::given_parameters(&plugin, &parameters)?;
             patch.training_parameters = Some(Value::Object(parameters));
         }
     }
@@ -280,7 +280,7 @@ async fn default_dataset(
     match given {
         None | Some(Value::Null) => Ok(Value::Null),
         Some(given) => {
-            let dataset = checks::dataset(app, given, plugin).await?;
+            let dataset = submission::dataset(&*app.services.store, given, plugin).await?;
             serde_json::to_value(dataset).map_err(ApiError::internal)
         }
     }

@@ -23,6 +23,7 @@ use utoipa::{Modify, OpenApi as _};
         (name = "results", description = "Predictions, judgements, files"),
         (name = "datasets", description = "Tables: uploaded ones, and looks at any"),
         (name = "plugins", description = "Uploaded algorithms"),
+        (name = "schedules", description = "Trainings at their times"),
         (name = "access", description = "Tokens, tickets and the audit log"),
         (name = "operation", description = "For whoever runs the service"),
     )

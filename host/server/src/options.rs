@@ -2,16 +2,13 @@
 
 use std::path::PathBuf;
 use std::time::Duration;
+use trainyard_jobs::submission::Allowance;
 
 /// Limits and defaults of the server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Seconds that a run may take at most, and takes when the submit does not say.
-    pub time_limit_seconds: u64,
-    /// MiB that a run may ask for at most.
-    pub memory_limit_mb: u64,
-    /// MiB that a run may use when the submit does not say.
-    pub default_memory_mb: u64,
+    /// What trainings may ask for.
+    pub allowance: Allowance,
     /// The queue that trainings go to.
     pub queue: String,
     /// Where uploads lie until they are checked and stored. What is left of an earlier server is removed at the start.
@@ -55,9 +52,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            time_limit_seconds: 3600,
-            memory_limit_mb: 16 << 10,
-            default_memory_mb: 2 << 10,
+            allowance: Allowance::default(),
             queue: "ai_training".into(),
             staging: std::env::temp_dir().join("trainyard-uploads"),
             max_body_bytes: 1 << 20,

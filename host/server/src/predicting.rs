@@ -6,7 +6,7 @@ use crate::auth::Submitter;
 use crate::error::ApiError;
 use crate::extract::{self, NoQuery, OptionalJson, Query, Segments, content_type};
 use crate::models::ModelPath;
-use crate::{checks, datasets, schema};
+use crate::{datasets, schema};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -20,6 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 use trainyard_data::DataFormat;
 use trainyard_data::tdengine::Sink;
+use trainyard_jobs::submission;
 use trainyard_jobs::{PredictInput, PredictOptions, Prediction, Rows};
 use utoipa::{IntoParams, ToSchema};
 
@@ -188,7 +189,7 @@ pub async fn evaluate(
     let model = app.services.store.model(path.id).await?;
     let run = app.trained_run(&model, body.run.as_deref()).await?;
     let dataset = match &body.dataset {
-        Some(given) => Some(checks::any_dataset(&app, given).await?),
+        Some(given) => Some(submission::any_dataset(&*app.services.store, given).await?),
         None => None,
     };
     let evaluation = app.compute()?.evaluate(&run, dataset).await?;
@@ -207,7 +208,7 @@ async fn asked(app: &App, body: &Bytes) -> Result<(PredictInput, PredictOptions)
     let object: PredictBody<'_> = extract::json(body)?;
     let input = match (object.rows, &object.dataset) {
         (Some(rows), None) => json_rows(body.slice_ref(rows.get().as_bytes()))?,
-        (None, Some(dataset)) => PredictInput::Dataset(checks::any_dataset(app, dataset).await?),
+        (None, Some(dataset)) => PredictInput::Dataset(submission::any_dataset(&*app.services.store, dataset).await?),
         (given, _) => {
             let many = if given.is_some() { "both" } else { "neither" };
             return Err(ApiError::unprocessable(
@@ -218,7 +219,7 @@ async fn asked(app: &App, body: &Bytes) -> Result<(PredictInput, PredictOptions)
         }
     };
     if let Some(sink) = &object.sink {
-        checks::sink(sink)?;
+        submission::sink(sink)?;
     }
     let options = PredictOptions {
         rolling: false,

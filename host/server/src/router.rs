@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::{
     access, datasets, files, gate, idempotency, live, logs, models, openapi, operation, plugins, predicting, report,
-    runs, training,
+    runs, schedules, training,
 };
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -40,6 +40,7 @@ fn once() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(models::create))
         .routes(routes!(training::train))
+        .routes(routes!(schedules::create))
 }
 
 /// Answered soon, or not at all.
@@ -62,6 +63,8 @@ fn soon() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(datasets::list))
         .routes(routes!(datasets::read, datasets::delete))
         .routes(routes!(datasets::preview))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::read, schedules::update, schedules::delete))
         .routes(routes!(access::list, access::create))
         .routes(routes!(access::revoke))
         .routes(routes!(access::ticket))

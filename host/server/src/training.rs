@@ -6,20 +6,18 @@ use crate::auth::Submitter;
 use crate::error::ApiError;
 use crate::extract::{NoQuery, OptionalJson, Segments};
 use crate::models::ModelPath;
-use crate::{checks, schema};
+use crate::schema;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use trainyard_jobs::{Event, Model, NewRun, Run, RunLimits, RunState, Signal, StoreError};
+use trainyard_jobs::submission::{self, Submission, SubmissionError};
+use trainyard_jobs::{Event, Job, Model, Run, RunId, RunState, Signal, StoreError};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// The least memory a run may be given: less does not start.
-const LEAST_MEMORY_MB: u64 = 64;
-
 /// What to train with. Everything that is absent comes from the model, then from the plugin's and the server's defaults.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainBody {
     /// What to learn from: a data set, or a text with its JSON. The model's own, or that of its last run, when it is not said.
@@ -36,6 +34,50 @@ pub struct TrainBody {
     /// MiB that the run may use; the server has a largest and a usual value.
     #[schema(minimum = 64)]
     memory_limit_mb: Option<u64>,
+}
+
+impl From<TrainBody> for Submission {
+    fn from(body: TrainBody) -> Self {
+        Submission {
+            training_dataset: body.training_dataset,
+            training_parameters: body.training_parameters.unwrap_or_default(),
+            seed: body.seed,
+            time_limit: body.time_limit,
+            memory_limit_mb: body.memory_limit_mb,
+        }
+    }
+}
+
+impl TrainBody {
+    /// As it is kept for later.
+    pub fn stored(self) -> Result<Map<String, Value>, ApiError> {
+        match serde_json::to_value(Submission::from(self)) {
+            Ok(Value::Object(submission)) => Ok(submission.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+            Ok(_) => Ok(Map::new()),
+            Err(error) => Err(ApiError::internal(error)),
+        }
+    }
+}
+
+/// Writes a run and puts it into the queue.
+pub async fn submit(app: &App, who: &str, model: &Model, id: RunId, asked: Submission) -> Result<Run, SubmissionError> {
+    let store = &*app.services.store;
+    let run = submission::new_run(store, model, id, asked, &app.options.allowance).await?;
+    let run = store.submit(run).await?;
+    let details = json!({"run": run.id, "plugin": run.plugin, "plugin_version": run.plugin_version});
+    app.note(who, "train", &format!("model {}", model.id), &details).await;
+    // The row is written, and the row is the truth: what is missing in the queue is put there later by a worker's sweep.
+    // First, so that nothing that the worker tells comes before it.
+    let status = Event::Status {
+        status: RunState::Pending,
+        progress: 0.0,
+        attempt: 0,
+    };
+    app.services.feed.publish(model.id, &run.id, status).await;
+    if let Err(error) = app.services.broker.enqueue(&app.options.queue, &Job::train(&run)).await {
+        tracing::warn!(%error, run = %run.id, "a run could not be queued yet");
+    }
+    Ok(run)
 }
 
 /// Submits a training. A worker takes it; see `logs/stream` for what happens.
@@ -72,22 +114,8 @@ pub async fn train(
     OptionalJson(body): OptionalJson<TrainBody>,
 ) -> Reply<Value> {
     let model = app.services.store.model(path.id).await?;
-    let run = new_run(&app, &model, body).await?;
-    let run = app.services.store.submit(run).await?;
-    let details = json!({"run": run.id, "plugin": run.plugin, "plugin_version": run.plugin_version});
-    app.audit(&caller, "train", format!("model {}", model.id), details)
-        .await;
-    // The row is written, and the row is the truth: what is missing in the queue is put there later by a worker's sweep.
-    // First, so that nothing that the worker tells comes before it.
-    let status = Event::Status {
-        status: RunState::Pending,
-        progress: 0.0,
-        attempt: 0,
-    };
-    app.services.feed.publish(model.id, &run.id, status).await;
-    if let Err(error) = app.services.broker.enqueue(&app.options.queue, &run.id).await {
-        tracing::warn!(%error, run = %run.id, "a run could not be queued yet");
-    }
+    let id = Uuid::new_v4().to_string();
+    let run = submit(&app, &caller.who, &model, id, body.into()).await?;
     ok(json!({
         "task_id": run.id,
         "status": run.state,
@@ -99,74 +127,6 @@ pub async fn train(
         "limits": run.limits,
         "created_at": run.created_at,
     }))
-}
-
-async fn new_run(app: &App, model: &Model, body: TrainBody) -> Result<NewRun, ApiError> {
-    let plugin = checks::plugin(app, &model.plugin, model.plugin_version.as_deref()).await?;
-    let dataset = match &body.training_dataset {
-        Some(given) => given.clone(),
-        None => usual_dataset(app, model).await?,
-    };
-    let dataset = match &dataset {
-        Value::Null => {
-            return Err(ApiError::unprocessable("no-dataset", format!("model {} has no data set to learn from", model.id))
-                .remedy("give \"training_dataset\":{\"source\":\"upload\",\"dataset_id\":\"…\"} here or with PATCH to the model"));
-        }
-        given => checks::dataset(app, given, &plugin).await?,
-    };
-    let mut parameters = model.training_parameters.as_object().cloned().unwrap_or_default();
-    parameters.extend(body.training_parameters.unwrap_or_default());
-    let options = &app.options;
-    let time_seconds = limited(
-        "time_limit",
-        body.time_limit,
-        options.time_limit_seconds,
-        1,
-        options.time_limit_seconds,
-    )?;
-    let usual = options.default_memory_mb.min(options.memory_limit_mb);
-    let memory_mb = limited(
-        "memory_limit_mb",
-        body.memory_limit_mb,
-        usual,
-        LEAST_MEMORY_MB,
-        options.memory_limit_mb,
-    )?;
-    Ok(NewRun {
-        id: Uuid::new_v4().to_string(),
-        model_id: model.id,
-        training_dataset: serde_json::to_value(dataset).map_err(ApiError::internal)?,
-        training_parameters: checks::all_parameters(&plugin, parameters)?,
-        plugin: plugin.name,
-        plugin_version: plugin.version,
-        plugin_digest: plugin.digest,
-        // The first 32 bits of a random UUID are random, all of them.
-        seed: body.seed.unwrap_or_else(|| Uuid::new_v4().as_fields().0),
-        limits: RunLimits {
-            time_seconds,
-            memory_mb,
-        },
-    })
-}
-
-/// What a training learns from when the submit does not say: the model's own data set, or the one of its last run.
-async fn usual_dataset(app: &App, model: &Model) -> Result<Value, ApiError> {
-    match (&model.training_dataset, &model.task_id) {
-        (Value::Null, Some(run)) => Ok(app.services.store.run(run).await?.training_dataset),
-        (own, _) => Ok(own.clone()),
-    }
-}
-
-fn limited(name: &str, given: Option<u64>, usual: u64, least: u64, most: u64) -> Result<u64, ApiError> {
-    match given {
-        None => Ok(usual),
-        Some(value) if (least..=most).contains(&value) => Ok(value),
-        Some(value) => Err(ApiError::unprocessable(
-            "invalid-limit",
-            format!("{name} is {value}; this server allows {least} to {most}"),
-        )
-        .details(json!({"minimum": least, "maximum": most}))),
-    }
 }
 
 /// Stops the run that is under way. The model then is what it was before.

@@ -1,6 +1,7 @@
 //! One job, from the moment a worker has it until the run is over, given back, or someone else's.
 
-use crate::compute::identity;
+use crate::admission::{self, Refused, admit};
+use crate::compute::{Desk, identity};
 use crate::failure::Failure;
 use crate::protocol::{Order, Task, TaskLimits};
 use crate::recorder::Recorder;
@@ -18,7 +19,8 @@ use tokio::time::{Duration, Instant};
 use trainyard_data::tdengine::{Fetched, Progress};
 use trainyard_jobs::state::{Change, MOST_ATTEMPTS};
 use trainyard_jobs::{
-    ArtifactError, Claim, Delivery, Event, Finished, LogLevel, Run, RunState, StoreError, TrainingDataset,
+    ArtifactError, Claim, Delivery, Event, Finished, JobKind, LogLevel, Outcome, Run, RunState, StoreError,
+    TrainingDataset,
 };
 
 /// What the names of jobs' folders begin with.
@@ -49,8 +51,11 @@ pub(crate) enum Ending {
 }
 
 /// Does a job. The delivery is acknowledged or given back unless it is lost.
-pub(crate) async fn run(shared: Arc<Shared>, delivery: Delivery, wish: watch::Receiver<Wish>) {
-    let folder = shared.options.scratch.join(format!("{FOLDER}{}", delivery.run));
+pub(crate) async fn run(shared: Arc<Shared>, desk: Arc<Desk>, delivery: Delivery, wish: watch::Receiver<Wish>) {
+    if delivery.job.kind == JobKind::Evaluate {
+        return evaluate(&shared, &desk, &delivery, wish).await;
+    }
+    let folder = shared.options.scratch.join(format!("{FOLDER}{}", delivery.job.run));
     let outcome = Job {
         shared: shared.clone(),
         delivery: &delivery,
@@ -60,31 +65,58 @@ pub(crate) async fn run(shared: Arc<Shared>, delivery: Delivery, wish: watch::Re
     }
     .attempts()
     .await;
-    if matches!(outcome, Ok(Settled::Over)) {
+    if matches!(outcome, Ok(Settled::Over(_))) {
         // Otherwise whoever goes on with the run goes on with its log. Gone already where an operator deleted it.
         let _ = tokio::fs::remove_dir_all(&folder).await;
     }
     let settled = match outcome {
-        Ok(Settled::Over) => shared.broker.acknowledge(&delivery).await,
+        Ok(Settled::Over(outcome)) => shared.broker.acknowledge(&delivery, &outcome).await,
         Ok(Settled::Released) => shared.broker.release(&delivery).await,
         Err(Failure::Fenced) => {
-            tracing::warn!(run = delivery.run, "the run was taken by another worker");
+            tracing::warn!(run = delivery.job.run, "the run was taken by another worker");
             Ok(())
         }
         // The lease runs out, and the run is taken again when what failed works again.
         Err(failure) => {
-            tracing::error!(run = delivery.run, %failure, "the run could not be brought to an end; it will be taken again");
+            tracing::error!(run = delivery.job.run, %failure, "the run could not be brought to an end; it will be taken again");
             Ok(())
         }
     };
     if let Err(error) = settled {
-        tracing::warn!(run = delivery.run, %error, "the queue does not know that the run is over");
+        tracing::warn!(run = delivery.job.run, %error, "the queue does not know that the run is over");
+    }
+}
+
+/// Judges a model's result. Nothing of it is kept but the answer.
+async fn evaluate(shared: &Shared, desk: &Desk, delivery: &Delivery, mut wish: watch::Receiver<Wish>) {
+    let outcome = tokio::select! {
+        outcome = admission::evaluate(shared, desk, &delivery.job) => match outcome {
+            Ok(outcome) => Some(outcome),
+            Err(Refused::Job(why)) => Some(Outcome::Failed(why)),
+            Err(Refused::Store(error)) => {
+                tracing::warn!(task = delivery.job.run, %error, "an evaluation is given back");
+                None
+            }
+        },
+        ending = wanted(&mut wish) => match ending {
+            Ok(Ending::Cancelled) => Some(Outcome::Stopped),
+            // It is someone else's, or goes to someone else.
+            Err(_) => return,
+            Ok(_) => None,
+        },
+    };
+    let settled = match outcome {
+        Some(outcome) => shared.broker.acknowledge(delivery, &outcome).await,
+        None => shared.broker.release(delivery).await,
+    };
+    if let Err(error) = settled {
+        tracing::warn!(task = delivery.job.run, %error, "the queue does not know what became of an evaluation");
     }
 }
 
 /// What is to become of the delivery.
 enum Settled {
-    Over,
+    Over(Outcome),
     Released,
 }
 
@@ -104,16 +136,28 @@ impl Job<'_> {
             let run = match self
                 .shared
                 .store
-                .claim(&self.delivery.run, &self.shared.options.name)
+                .claim(&self.delivery.job.run, &self.shared.options.name)
                 .await
             {
                 Ok(Claim::Taken(run)) => *run,
                 Ok(Claim::GivenUp(run)) => {
                     self.publish_end(&run, run.state, run.error_log.clone()).await;
-                    return Ok(Settled::Over);
+                    return Ok(Settled::Over(Outcome::of(&run)));
                 }
                 // Someone stopped it before it began, perhaps.
-                Ok(Claim::Over(_)) | Err(StoreError::NotFound { .. }) => return Ok(Settled::Over),
+                Ok(Claim::Over(_)) => {
+                    let run = self.shared.store.run(&self.delivery.job.run).await?;
+                    return Ok(Settled::Over(Outcome::of(&run)));
+                }
+                // It came through the queue alone, or its model was deleted.
+                Err(StoreError::NotFound { .. }) => match admit(&self.shared, &self.delivery.job).await {
+                    Ok(_) => continue,
+                    Err(Refused::Job(why)) => {
+                        tracing::info!(run = self.delivery.job.run, why, "a job is refused");
+                        return Ok(Settled::Over(Outcome::Failed(why)));
+                    }
+                    Err(Refused::Store(error)) => return Err(error.into()),
+                },
                 Err(error) => return Err(error.into()),
             };
             let mut recorder = match self.recorder(&run).await {
@@ -121,9 +165,9 @@ impl Job<'_> {
                 Err(failure) => {
                     let error =
                         format!("the job's folder cannot be used: {failure}; see to the worker's disk, and try again");
-                    self.change(&run, Change::Fail { error: error.clone() }).await?;
+                    let run = self.change(&run, Change::Fail { error: error.clone() }).await?;
                     self.publish_end(&run, RunState::Error, Some(error)).await;
-                    return Ok(Settled::Over);
+                    return Ok(Settled::Over(Outcome::of(&run)));
                 }
             };
             let mut meter = Meter::new();
@@ -142,7 +186,7 @@ impl Job<'_> {
             }
             let usage = meter.total(recorder.seconds());
             let settled = self.conclude(&run, &mut recorder, ending).await?;
-            if matches!(settled, Settled::Over)
+            if matches!(settled, Settled::Over(_))
                 && let Err(error) = self.shared.store.usage(&run.id, &usage).await
             {
                 tracing::warn!(run = run.id, %error, "what the run used is not stored");
@@ -304,7 +348,7 @@ impl Job<'_> {
         let changed = self.change(run, change).await?;
         self.shared.sweep(&changed).await;
         recorder.end(state, error).await;
-        Ok(Settled::Over)
+        Ok(Settled::Over(Outcome::of(&changed)))
     }
 
     /// Changes the run's state. A database that cannot be used is tried again three times, with longer and longer pauses.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::time::Duration;
+use trainyard_jobs::submission::Allowance;
 
 /// How a worker works. Folders are made when they are missing.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct WorkerOptions {
     pub threads: usize,
     /// The queues to serve.
     pub queues: Vec<String>,
+    /// What trainings that come through the queue alone may ask for.
+    pub allowance: Allowance,
     /// How long a job stays ours without a word from us.
     pub lease: Duration,
     /// How often we give that word.
@@ -51,11 +54,12 @@ impl WorkerOptions {
     pub fn new(program: PathBuf, folder: &std::path::Path) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         WorkerOptions {
-            name: format!("worker-{}", std::process::id()),
+            name: format!("worker-{}@{}", std::process::id(), host()),
             program,
             slots: cores,
             threads: 1,
             queues: vec!["ai_training".into()],
+            allowance: Allowance::default(),
             lease: Duration::from_secs(10),
             renew: Duration::from_secs(2),
             warm: 2,
@@ -72,4 +76,10 @@ impl WorkerOptions {
             python_engine: None,
         }
     }
+}
+
+/// This machine's name.
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
 }

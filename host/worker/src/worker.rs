@@ -7,6 +7,7 @@ use crate::options::WorkerOptions;
 use crate::pool::Pool;
 use crate::process::{Launcher, ProcessError};
 use crate::protocol::Isolation;
+use serde_json::json;
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
@@ -16,7 +17,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use trainyard_data::tdengine::{SourceReport, Tdengine, TdengineError};
-use trainyard_jobs::{Artifacts, Broker, Compute, Delivery, Feed, RunId, Signal, Store};
+use trainyard_jobs::{Artifacts, Broker, Compute, Delivery, Event, Feed, Job, RunId, RunState, Signal, Store};
 
 /// How often runs without a place in the queue are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -161,9 +162,9 @@ impl Worker {
                 taken = taken => {
                     let Some((permit, delivery)) = taken else { break };
                     while jobs.try_join_next().is_some() {}
-                    let shared = self.shared.clone();
+                    let (shared, desk) = (self.shared.clone(), self.desk.clone());
                     jobs.spawn(async move {
-                        work(shared, delivery).await;
+                        work(shared, desk, delivery).await;
                         drop(permit);
                     });
                 }
@@ -204,10 +205,10 @@ impl Shared {
 }
 
 /// Does a job, and renews its lease meanwhile.
-async fn work(shared: Arc<Shared>, delivery: Delivery) {
+async fn work(shared: Arc<Shared>, desk: Arc<Desk>, delivery: Delivery) {
     let (wishes, wish) = watch::channel(Wish::default());
-    shared.jobs().insert(delivery.run.clone(), wishes.clone());
-    let job = job::run(shared.clone(), delivery.clone(), wish);
+    shared.jobs().insert(delivery.job.run.clone(), wishes.clone());
+    let job = job::run(shared.clone(), desk, delivery.clone(), wish);
     tokio::pin!(job);
     let renewals = renew(&shared, &delivery, &wishes);
     tokio::pin!(renewals);
@@ -215,7 +216,7 @@ async fn work(shared: Arc<Shared>, delivery: Delivery) {
         () = &mut job => {}
         () = &mut renewals => job.await,
     }
-    shared.jobs().remove(&delivery.run);
+    shared.jobs().remove(&delivery.job.run);
 }
 
 /// Renews the lease until it is lost. Looks at the row, too: someone may have stopped the run while nobody listened.
@@ -230,16 +231,24 @@ async fn renew(shared: &Shared, delivery: &Delivery, wishes: &watch::Sender<Wish
             Ok(()) => held_until = tokio::time::Instant::now() + options.lease,
             Err(trainyard_jobs::BrokerError::LeaseLost { .. }) => break,
             Err(error) if tokio::time::Instant::now() >= held_until => {
-                tracing::warn!(run = delivery.run, %error, "the lease could not be renewed in time");
+                tracing::warn!(run = delivery.job.run, %error, "the lease could not be renewed in time");
                 break;
             }
             Err(error) => {
-                tracing::warn!(run = delivery.run, %error, "the lease could not be renewed; another try follows")
+                tracing::warn!(run = delivery.job.run, %error, "the lease could not be renewed; another try follows")
             }
         }
-        match shared.store.run(&delivery.run).await {
-            Ok(run) if run.stop_requested => wishes.send_modify(|wish| wish.stop = true),
-            _ => {}
+        match shared.store.run(&delivery.job.run).await {
+            Ok(run) => {
+                if run.stop_requested {
+                    wishes.send_modify(|wish| wish.stop = true);
+                }
+                let progress = json!({"model_id": run.model_id, "status": run.state, "progress": run.progress});
+                if let Err(error) = shared.broker.report(delivery, &progress).await {
+                    tracing::debug!(run = run.id, %error, "the queue was not told of the progress");
+                }
+            }
+            Err(error) => tracing::debug!(run = delivery.job.run, %error, "the row cannot be read"),
         }
     }
     wishes.send_modify(|wish| wish.lost = true);
@@ -251,14 +260,44 @@ async fn listen(shared: Arc<Shared>) {
     loop {
         match signals.recv().await {
             Ok(Signal::Stop(run)) => {
-                if let Some(wish) = shared.jobs().get(&run) {
-                    wish.send_modify(|wish| wish.stop = true);
+                let ours = shared.jobs().get(&run).cloned();
+                match ours {
+                    Some(wish) => wish.send_modify(|wish| wish.stop = true),
+                    // Perhaps Celery's `revoke` of a run that waits; of one that another worker has, it hears as well.
+                    None => stop_waiting(&shared, &run).await,
                 }
             }
             // The rows tell what was missed.
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+/// Stops a run that nobody works on, if it is one.
+async fn stop_waiting(shared: &Shared, run: &RunId) {
+    let waits = shared
+        .store
+        .run(run)
+        .await
+        .is_ok_and(|run| run.state == RunState::Pending);
+    if !waits {
+        return;
+    }
+    if let Ok(run) = shared.store.request_stop(run).await
+        && run.state.is_final()
+    {
+        let status = Event::Status {
+            status: run.state,
+            progress: run.progress,
+            attempt: run.attempt,
+        };
+        shared.feed.publish(run.model_id, &run.id, status).await;
+        let end = Event::End {
+            status: run.state,
+            error: None,
+        };
+        shared.feed.publish(run.model_id, &run.id, end).await;
     }
 }
 
@@ -287,7 +326,7 @@ async fn sweep(shared: Arc<Shared>) {
             }
         };
         for run in unfinished {
-            if let Err(error) = shared.broker.enqueue(&queue, &run.id).await {
+            if let Err(error) = shared.broker.enqueue(&queue, &Job::train(&run)).await {
                 tracing::warn!(run = run.id, %error, "a run cannot be put into the queue");
                 break;
             }

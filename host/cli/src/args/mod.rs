@@ -30,7 +30,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
     (
         "With a server (at --url or TRAINYARD_URL)",
         &[
-            "train", "logs", "stop", "report", "runs", "download", "model", "dataset", "data",
+            "train", "logs", "stop", "report", "runs", "download", "model", "dataset", "data", "schedule",
         ],
     ),
     ("The server itself", &["up", "serve", "worker", "token", "config"]),
@@ -79,7 +79,9 @@ impl Arguments {
             Command::Stop(options) | Command::Runs(options) => options.client.json,
             Command::Report(options) => options.client.json,
             Command::Download(options) => options.client.json,
-            Command::Model { client, .. } | Command::Dataset { client, .. } => client.json,
+            Command::Model { client, .. } | Command::Dataset { client, .. } | Command::Schedule { client, .. } => {
+                client.json
+            }
             Command::Data { command } => match command {
                 DataCommand::Preview(options) => options.client.json,
                 DataCommand::CheckSource(options) => options.json,
@@ -147,6 +149,13 @@ pub enum Command {
         client: ClientOptions,
         #[command(subcommand)]
         command: DatasetCommand,
+    },
+    /// Trains models at their times, such as every night
+    Schedule {
+        #[command(flatten)]
+        client: ClientOptions,
+        #[command(subcommand)]
+        command: ScheduleCommand,
     },
     /// Looks at data before a training: its rows, and the server that they come from
     Data {

@@ -194,6 +194,21 @@ pub struct TrainOptions {
     /// The model's number or name
     pub model: String,
     #[command(flatten)]
+    pub asked: AskedOptions,
+    /// Watches until the end; what happens at a terminal when nothing is said. Ctrl-C leaves the training alone
+    #[arg(long, conflicts_with = "detach", help_heading = "Training")]
+    pub watch: bool,
+    /// Returns once the training is submitted; what happens in a script when nothing is said
+    #[arg(long, help_heading = "Training")]
+    pub detach: bool,
+    #[command(flatten)]
+    pub client: ClientOptions,
+}
+
+/// What is asked of a training, over what the model has.
+#[derive(Args)]
+pub struct AskedOptions {
+    #[command(flatten)]
     pub data: TrainingDataOptions,
     /// A parameter of the plugin, as name=value; can be repeated. Given ones replace the model's
     #[arg(long = "param", value_name = "NAME=VALUE", help_heading = "Training")]
@@ -207,14 +222,51 @@ pub struct TrainOptions {
     /// The most MiB that the training may hold
     #[arg(long, value_name = "MB", help_heading = "Training", value_parser = clap::value_parser!(u64).range(1..))]
     pub memory: Option<u64>,
-    /// Watches until the end; what happens at a terminal when nothing is said. Ctrl-C leaves the training alone
-    #[arg(long, conflicts_with = "detach", help_heading = "Training")]
-    pub watch: bool,
-    /// Returns once the training is submitted; what happens in a script when nothing is said
-    #[arg(long, help_heading = "Training")]
-    pub detach: bool,
-    #[command(flatten)]
-    pub client: ClientOptions,
+}
+
+#[derive(Subcommand)]
+pub enum ScheduleCommand {
+    /// Trains a model at its times
+    Create {
+        /// The model's number or name
+        model: String,
+        /// Minute, hour, day of the month, month, day of the week: "30 2 * * *" is every night at half past two
+        #[arg(long, value_name = "TIMES")]
+        cron: String,
+        /// Whose clock that is, such as Asia/Shanghai
+        #[arg(long, value_name = "ZONE", default_value = "UTC")]
+        time_zone: String,
+        /// What to call it; the model's name and the times when not given
+        #[arg(long)]
+        name: Option<String>,
+        /// What becomes of times at which no server was there: nothing, or one training
+        #[arg(long, value_name = "POLICY", default_value = "skip", value_parser = ["skip", "once"])]
+        missed: String,
+        #[command(flatten)]
+        asked: Box<AskedOptions>,
+    },
+    /// Lists the schedules with their next times
+    List,
+    /// Shows a schedule
+    Show {
+        /// Its number
+        id: i64,
+    },
+    /// Switches a schedule off
+    Pause {
+        /// Its number
+        id: i64,
+    },
+    /// Switches a schedule on again
+    Resume {
+        /// Its number
+        id: i64,
+    },
+    /// Deletes a schedule; its trainings stay
+    Delete {
+        /// Its number
+        id: i64,
+    },
 }
 
 #[derive(Args)]

@@ -130,6 +130,17 @@ impl Client {
         if key.is_some() { again(send) } else { send() }
     }
 
+    /// Changes a part of something. Twice is as good as once.
+    pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
+        let text = body.to_string();
+        again(|| {
+            let request = self
+                .request("PATCH", path, &[])
+                .header(header::CONTENT_TYPE, "application/json");
+            self.data(self.send(&self.soon, request, text.as_str())?)
+        })
+    }
+
     /// Deletes something.
     pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.data(self.send(&self.soon, self.request("DELETE", path, &[]), ())?)

@@ -11,6 +11,7 @@ mod plugins;
 mod predict;
 mod preview;
 mod report;
+mod schedules;
 mod screen;
 mod sse;
 mod text;
@@ -26,4 +27,5 @@ pub use plugins::{delete as delete_plugin, list as list_plugins, push as push_pl
 pub use predict::{predict, remote_model};
 pub use preview::preview;
 pub use report::report;
+pub use schedules::command as schedule;
 pub use train::train;

@@ -5,7 +5,7 @@ use super::datasets::{self, Uploaded};
 use super::http::{Client, new_key};
 use super::screen::{Screen, Style};
 use super::watch::watch;
-use crate::args::{TrainOptions, TrainingDataOptions};
+use crate::args::{AskedOptions, TrainOptions, TrainingDataOptions};
 use crate::failure::{Failure, Result};
 use crate::output;
 use crate::typed;
@@ -28,7 +28,7 @@ struct Submitted {
 pub fn train(options: &TrainOptions) -> Result<()> {
     let client = Client::new(&options.client.server)?;
     let model = client.model(&options.model)?;
-    let body = body(&client, options, &model)?;
+    let body = body(&client, &options.asked, &model)?;
     let submitted: Submitted = client.post(&format!("/models/{}/train", model.id), &body, Some(&new_key()))?;
     let run = &submitted.task_id;
     if options.client.json {
@@ -68,7 +68,8 @@ pub fn train(options: &TrainOptions) -> Result<()> {
     watch(&client, &model, run, &mut screen)
 }
 
-fn body(client: &Client, options: &TrainOptions, model: &Model) -> Result<Value> {
+/// The body of a submit.
+pub fn body(client: &Client, options: &AskedOptions, model: &Model) -> Result<Value> {
     let mut body = Map::new();
     let parameters = parameters(
         client,

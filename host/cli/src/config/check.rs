@@ -13,6 +13,9 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
     let Config {
         server,
         worker,
+        database,
+        redis,
+        s3,
         tdengine,
         limits,
         client,
@@ -39,6 +42,8 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
     range("worker.compute_slots", worker.compute_slots.map_or(1, count), 1, 1024);
     range("worker.open_models", count(worker.open_models), 0, 1024);
     range("worker.log_mb", worker.log_mb, 1, 1 << 20);
+    range("redis.results", u64::from(redis.results), 0, 1023);
+    range("redis.rate_limit", u64::from(redis.rate_limit), 0, 1_000_000);
     range("tdengine.connections", count(tdengine.connections), 1, 64);
     // The driver gives up by itself after 8, and misreads the server then.
     range("tdengine.connect_timeout", tdengine.connect_timeout, 1, 7);
@@ -65,10 +70,14 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
     let plain = |name: &str| {
         (1..=100).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
-    if let Some(name) = worker.name.as_deref().filter(|name| !plain(name)) {
+    if let Some(name) = worker
+        .name
+        .as_deref()
+        .filter(|name| !plain(&name.replacen('@', "-", 1)))
+    {
         found.push((
             "worker.name",
-            format!("{name:?} is not 1 to 100 of letters, digits, - _ ."),
+            format!("{name:?} is not 1 to 100 of letters, digits, - _ . and one @"),
         ));
     }
     if let Some(name) = worker.queues.iter().find(|name| !plain(name)) {
@@ -90,6 +99,9 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
             ));
         }
     }
+    found.extend(database.problems());
+    found.extend(redis.problems());
+    found.extend(s3.problems());
     found.extend(tdengine.problems());
     if let Err(problem) = crate::client::base_url(&client.url) {
         found.push(("client.url", problem));

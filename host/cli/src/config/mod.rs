@@ -5,6 +5,7 @@
 mod check;
 mod command;
 mod layers;
+mod shared;
 mod tdengine;
 
 use crate::failure::Result;
@@ -15,13 +16,21 @@ use std::path::{Path, PathBuf};
 
 pub use command::command;
 pub use layers::Flags;
+pub use shared::{DatabaseConfig, RedisConfig, S3Config};
 pub use tdengine::{TdengineConfig, without_secrets};
 
 /// The documented file, with every default.
 const DOCUMENTED: &str = include_str!("../../trainyard.toml");
 
 /// Settings that are secrets, or hold one.
-const SECRETS: [&str; 3] = ["tdengine.dsn", "tdengine.write_dsn", "client.token"];
+const SECRETS: [&str; 6] = [
+    "database.url",
+    "redis.url",
+    "s3.secret_access_key",
+    "tdengine.dsn",
+    "tdengine.write_dsn",
+    "client.token",
+];
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +40,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub server: ServerConfig,
     pub worker: WorkerConfig,
+    pub database: DatabaseConfig,
+    pub redis: RedisConfig,
+    pub s3: S3Config,
     pub tdengine: TdengineConfig,
     pub limits: LimitsConfig,
     pub log: LogConfig,
@@ -142,6 +154,9 @@ impl Default for Config {
             data_dir: default_data_dir(),
             server: ServerConfig::default(),
             worker: WorkerConfig::default(),
+            database: DatabaseConfig::default(),
+            redis: RedisConfig::default(),
+            s3: S3Config::default(),
             tdengine: TdengineConfig::default(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),

@@ -3,21 +3,17 @@
 //! A file is written under another name beside its place and renamed when it is whole and on the disk. Those names end in
 //! `#` and a number, which no key can.
 
+use crate::objects::{self, failure, io_words, key_of};
 use crate::{ArtifactError, Artifacts, ByteStream, StoredObject};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 
-/// Bytes of a file that are in memory at once while it is stored. Other stores ask for 5 MiB at least.
-const PART: usize = 8 << 20;
 /// Held by every process that uses the folder. Not a key, and not listed.
 const LOCK: &str = "lock#0";
 /// After so long without a write, a file that is not whole belongs to nobody.
@@ -82,137 +78,22 @@ fn clean(folder: &Path, all: bool) {
     }
 }
 
-/// A key in the store's own type, if it is one.
-fn key_of(key: &str) -> Result<Key, ArtifactError> {
-    let good = key.split('/').all(|segment| {
-        !matches!(segment, "" | "." | "..")
-            && segment
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-    });
-    let parsed = if good { Key::parse(key).ok() } else { None };
-    parsed.ok_or_else(|| ArtifactError::Failed {
-        key: key.escape_debug().to_string(),
-        reason: "not a key: a key is letters, digits, `-`, `_` and `.`, in folders by `/`".into(),
-    })
-}
-
-fn io_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full".into(),
-        io::ErrorKind::ReadOnlyFilesystem => "the disk is read-only".into(),
-        io::ErrorKind::PermissionDenied => "the folder may not be written or read by this user".into(),
-        io::ErrorKind::NotADirectory => "a folder of its path is a file".into(),
-        io::ErrorKind::IsADirectory => "there is a folder in its place".into(),
-        _ => error.to_string(),
-    }
-}
-
-/// What the store says, in plain words: those of the system's error that is behind it, if there is one.
-fn failure(key: &str, error: &object_store::Error) -> ArtifactError {
-    if matches!(error, object_store::Error::NotFound { .. }) {
-        return ArtifactError::NotFound { key: key.to_owned() };
-    }
-    let reason = io_cause(error).map_or_else(|| error.to_string(), io_words);
-    ArtifactError::Failed {
-        key: key.to_owned(),
-        reason,
-    }
-}
-
-/// The same for reading: where a folder of the path is a file, the key is of nothing.
-fn read_failure(key: &str, error: &object_store::Error) -> ArtifactError {
-    match io_cause(error).map(io::Error::kind) {
-        Some(io::ErrorKind::NotADirectory) => ArtifactError::NotFound { key: key.to_owned() },
-        _ => failure(key, error),
-    }
-}
-
-/// The system's error behind another.
-fn io_cause(error: &object_store::Error) -> Option<&io::Error> {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref() {
-            return Some(error);
-        }
-        source = error.source();
-    }
-    None
-}
-
 #[async_trait]
 impl Artifacts for DiskArtifacts {
     async fn put(&self, key: &str, content: Bytes) -> Result<StoredObject, ArtifactError> {
-        let path = key_of(key)?;
-        let size = content.len() as u64;
-        self.store
-            .put(&path, PutPayload::from_bytes(content))
-            .await
-            .map_err(|error| failure(key, &error))?;
-        Ok(StoredObject {
-            key: key.to_owned(),
-            size,
-        })
+        objects::put(&self.store, key, content).await
     }
 
     async fn put_file(&self, key: &str, file: &Path) -> Result<StoredObject, ArtifactError> {
-        let path = key_of(key)?;
-        let unreadable = |error: io::Error| ArtifactError::Source(format!("{}: {}", file.display(), io_words(&error)));
-        let mut content = tokio::fs::File::open(file).await.map_err(unreadable)?;
-        let mut upload = self
-            .store
-            .put_multipart(&path)
-            .await
-            .map_err(|error| failure(key, &error))?;
-        let mut size = 0;
-        let stored = async {
-            loop {
-                let mut part = Vec::with_capacity(PART);
-                let read = (&mut content)
-                    .take(PART as u64)
-                    .read_to_end(&mut part)
-                    .await
-                    .map_err(unreadable)?;
-                if read == 0 {
-                    break;
-                }
-                size += read as u64;
-                upload
-                    .put_part(part.into())
-                    .await
-                    .map_err(|error| failure(key, &error))?;
-            }
-            upload.complete().await.map_err(|error| failure(key, &error))
-        }
-        .await;
-        if let Err(error) = stored {
-            let _ = upload.abort().await;
-            return Err(error);
-        }
-        Ok(StoredObject {
-            key: key.to_owned(),
-            size,
-        })
+        objects::put_file(&self.store, key, file).await
     }
 
     async fn get(&self, key: &str) -> Result<Bytes, ArtifactError> {
-        let path = key_of(key)?;
-        let found = self.store.get(&path).await.map_err(|error| read_failure(key, &error))?;
-        found.bytes().await.map_err(|error| read_failure(key, &error))
+        objects::get(&self.store, key).await
     }
 
     async fn stream(&self, key: &str) -> Result<(u64, ByteStream), ArtifactError> {
-        let path = key_of(key)?;
-        let found = self.store.get(&path).await.map_err(|error| read_failure(key, &error))?;
-        let size = found.meta.size;
-        let key = key.to_owned();
-        Ok((
-            size,
-            found
-                .into_stream()
-                .map_err(move |error| read_failure(&key, &error))
-                .boxed(),
-        ))
+        objects::stream(&self.store, key).await
     }
 
     async fn open(&self, key: &str) -> Result<File, ArtifactError> {
@@ -244,46 +125,19 @@ impl Artifacts for DiskArtifacts {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<StoredObject>, ArtifactError> {
-        let path = key_of(prefix)?;
-        let found: Vec<_> = self
-            .store
-            .list(Some(&path))
-            .try_collect()
-            .await
-            .map_err(|error| failure(prefix, &error))?;
-        let mut objects: Vec<StoredObject> = found
-            .into_iter()
-            .map(|meta| StoredObject {
-                key: meta.location.to_string(),
-                size: meta.size,
-            })
-            .collect();
-        objects.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(objects)
+        objects::list(&self.store, prefix).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), ArtifactError> {
-        let path = key_of(key)?;
-        match self.store.delete(&path).await {
-            Ok(()) => Ok(()),
-            Err(error) => match read_failure(key, &error) {
-                ArtifactError::NotFound { .. } => Ok(()),
-                error => Err(error),
-            },
-        }
+        objects::delete(&self.store, key).await
     }
 
     async fn delete_all(&self, prefix: &str) -> Result<(), ArtifactError> {
-        for object in self.list(prefix).await? {
-            self.delete(&object.key).await?;
-        }
-        Ok(())
+        objects::delete_all(&self.store, prefix).await
     }
 
     async fn check(&self) -> Result<(), ArtifactError> {
-        // Two at once do no harm: whoever deletes second finds it gone, which is fine.
-        self.put(".check", Bytes::from_static(b"ok")).await?;
-        self.delete(".check").await
+        objects::check(&self.store).await
     }
 }
 

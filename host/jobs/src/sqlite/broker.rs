@@ -4,8 +4,8 @@
 //! second.
 
 use super::database::Database;
-use super::rows::{from_small, json, now, time};
-use crate::{Broker, BrokerError, Delivery, RunId, Signal, Timestamp};
+use super::rows::{from_json, from_small, json, now, time};
+use crate::{Broker, BrokerError, Delivery, Job, Outcome, RunId, Signal, Timestamp};
 use async_trait::async_trait;
 use sqlx::Row;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// A [`Broker`] on a SQLite file.
 #[derive(Clone)]
 pub struct SqliteBroker {
-    database: Database,
+    pub(super) database: Database,
 }
 
 impl SqliteBroker {
@@ -50,7 +50,7 @@ fn until(lease: Duration) -> Timestamp {
 fn held(delivery: &Delivery, done: sqlx::sqlite::SqliteQueryResult) -> Result<(), BrokerError> {
     match done.rows_affected() {
         0 => Err(BrokerError::LeaseLost {
-            run: delivery.run.clone(),
+            run: delivery.job.run.clone(),
         }),
         _ => Ok(()),
     }
@@ -58,12 +58,16 @@ fn held(delivery: &Delivery, done: sqlx::sqlite::SqliteQueryResult) -> Result<()
 
 #[async_trait]
 impl Broker for SqliteBroker {
-    async fn enqueue(&self, queue: &str, run: &RunId) -> Result<(), BrokerError> {
-        sqlx::query("INSERT INTO queue (run_id, queue) VALUES (?, ?) ON CONFLICT (run_id) DO NOTHING")
-            .bind(run)
-            .bind(queue)
-            .execute(&self.database.writer)
-            .await?;
+    async fn enqueue(&self, queue: &str, job: &Job) -> Result<(), BrokerError> {
+        sqlx::query(
+            "INSERT INTO queue (run_id, queue, priority, job) VALUES (?, ?, ?, ?) ON CONFLICT (run_id) DO NOTHING",
+        )
+        .bind(&job.run)
+        .bind(queue)
+        .bind(job.priority)
+        .bind(json(job)?)
+        .execute(&self.database.writer)
+        .await?;
         self.database.enqueued.notify_waiters();
         Ok(())
     }
@@ -72,8 +76,8 @@ impl Broker for SqliteBroker {
         let row = sqlx::query(
             "UPDATE queue SET receipt = ?1, worker = ?2, lease_until = ?3, deliveries = deliveries + 1
              WHERE number = (SELECT number FROM queue WHERE queue IN (SELECT value FROM json_each(?4))
-                 AND (lease_until IS NULL OR lease_until <= ?5) ORDER BY number LIMIT 1)
-             RETURNING run_id, receipt, deliveries",
+                 AND (lease_until IS NULL OR lease_until <= ?5) ORDER BY priority, number LIMIT 1)
+             RETURNING job, receipt, deliveries",
         )
         .bind(uuid::Uuid::new_v4().to_string())
         .bind(worker)
@@ -84,7 +88,7 @@ impl Broker for SqliteBroker {
         .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(Delivery {
-            run: row.try_get("run_id")?,
+            job: from_json(&row, "job")?,
             receipt: row.try_get("receipt")?,
             deliveries: from_small(&row, "deliveries")?,
         }))
@@ -115,7 +119,7 @@ impl Broker for SqliteBroker {
     async fn renew(&self, delivery: &Delivery, lease: Duration) -> Result<(), BrokerError> {
         // One that ran out while nobody else came is as good as held.
         let done = sqlx::query("UPDATE queue SET lease_until = ?3 WHERE run_id = ?1 AND receipt = ?2")
-            .bind(&delivery.run)
+            .bind(&delivery.job.run)
             .bind(&delivery.receipt)
             .bind(time(&until(lease)))
             .execute(&self.database.writer)
@@ -123,9 +127,14 @@ impl Broker for SqliteBroker {
         held(delivery, done)
     }
 
-    async fn acknowledge(&self, delivery: &Delivery) -> Result<(), BrokerError> {
+    async fn report(&self, _: &Delivery, _: &serde_json::Value) -> Result<(), BrokerError> {
+        // Whoever submits here reads the row.
+        Ok(())
+    }
+
+    async fn acknowledge(&self, delivery: &Delivery, _: &Outcome) -> Result<(), BrokerError> {
         let done = sqlx::query("DELETE FROM queue WHERE run_id = ? AND receipt = ?")
-            .bind(&delivery.run)
+            .bind(&delivery.job.run)
             .bind(&delivery.receipt)
             .execute(&self.database.writer)
             .await?;
@@ -136,7 +145,7 @@ impl Broker for SqliteBroker {
         let done = sqlx::query(
             "UPDATE queue SET receipt = NULL, worker = NULL, lease_until = NULL WHERE run_id = ? AND receipt = ?",
         )
-        .bind(&delivery.run)
+        .bind(&delivery.job.run)
         .bind(&delivery.receipt)
         .execute(&self.database.writer)
         .await?;

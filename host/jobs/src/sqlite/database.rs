@@ -3,7 +3,7 @@
 //! WAL with `synchronous=NORMAL`: what was committed survives the end of the process, however sudden. Several processes
 //! may use the file at once.
 
-use super::error::{is_locked, words};
+use crate::sql::error::{is_locked, words};
 use crate::{Signal, StoreError};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};

@@ -22,17 +22,9 @@ pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, sqlx::Err
     serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
-/// What a run used as the original's column holds it: an object, empty at first. JSON has no word for a figure that is
-/// not finite, and a row that holds one could not be read again.
+/// What a run used as the original's column holds it: an object, empty at first.
 pub(super) fn usage(usage: Option<&ResourceUsage>) -> Result<String, sqlx::Error> {
-    let Some(usage) = usage else { return Ok("{}".into()) };
-    let finite = |figure: f64| if figure.is_finite() { figure } else { 0.0 };
-    json(&ResourceUsage {
-        cpu_percent: finite(usage.cpu_percent),
-        memory_mb: finite(usage.memory_mb),
-        gpu_util: finite(usage.gpu_util),
-        duration_seconds: finite(usage.duration_seconds),
-    })
+    usage.map_or_else(|| Ok("{}".into()), |usage| json(&usage.finite()))
 }
 
 /// A count as a column holds it. SQLite's integers end at 2^63 - 1, and so does every count here.

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    Broker, BrokerError, IdempotentRequest, ModelFilter, NewModel, NewRun, Replay, Run, RunLimits, RunState, Store,
-    StoreError,
+    Broker, BrokerError, IdempotentRequest, Job, ModelFilter, NewModel, NewRun, Replay, Run, RunLimits, RunState,
+    Store, StoreError,
 };
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -103,7 +103,7 @@ async fn a_read_only_database_says_so_and_can_be_read() {
     let database = open(&folder).await;
     let (store, broker) = (SqliteStore::new(database.clone()), SqliteBroker::new(database.clone()));
     let waiting = submitted(&store, "r1").await;
-    broker.enqueue("q", &waiting.id).await.unwrap();
+    broker.enqueue("q", &Job::train(&waiting)).await.unwrap();
     pragma(&database, "PRAGMA query_only = ON").await;
     const WHY: &str = "the database file is read-only";
     unavailable(store.check().await, WHY);
@@ -213,10 +213,12 @@ async fn what_another_program_enqueues_is_found_within_a_second() {
         SqliteBroker::new(open(&folder).await),
         SqliteBroker::new(open(&folder).await),
     );
+    let store = SqliteStore::new(server.database.clone());
+    let run = submitted(&store, "r1").await;
     let start = Instant::now();
     let enqueue = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        server.enqueue("q", &"r1".into()).await.unwrap();
+        server.enqueue("q", &Job::train(&run)).await.unwrap();
     };
     futures_util::future::join(worker.wait(&["q"], Duration::from_secs(60)), enqueue).await;
     assert!(start.elapsed() < Duration::from_secs(30));
@@ -226,6 +228,7 @@ async fn what_another_program_enqueues_is_found_within_a_second() {
             .await
             .unwrap()
             .unwrap()
+            .job
             .run,
         "r1"
     );

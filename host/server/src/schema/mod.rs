@@ -340,3 +340,37 @@ pub struct Ready {
 /// A JSON Schema of one object.
 #[derive(ToSchema)]
 pub struct JsonSchema(Map<String, Value>);
+
+/// Trainings at their times.
+#[derive(ToSchema)]
+pub struct Schedule {
+    /// Its number.
+    #[schema(minimum = 1)]
+    id: i64,
+    /// What its owner calls it.
+    name: String,
+    /// The model that is trained.
+    model_id: i64,
+    /// Minute, hour, day of the month, month, day of the week.
+    cron: String,
+    /// Whose clock that is.
+    time_zone: String,
+    /// Whether it is on.
+    enabled: bool,
+    /// What becomes of missed times: `skip` or `once`.
+    missed: String,
+    /// What is asked of each training.
+    submission: Map<String, Value>,
+    /// The next time; null while it is off.
+    next_at: Option<DateTime<Utc>>,
+    /// When it last did something.
+    last_at: Option<DateTime<Utc>>,
+    /// The last training.
+    last_run: Option<String>,
+    /// Why the last time came to nothing.
+    last_error: Option<String>,
+    /// When it was made.
+    created_at: DateTime<Utc>,
+    /// When it was last changed by somebody.
+    updated_at: DateTime<Utc>,
+}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
-use trainyard_jobs::{Broker, BrokerError, Delivery, RunId, Signal};
+use trainyard_jobs::{Broker, BrokerError, Delivery, Job, Outcome, RunId, Signal};
 use trainyard_server::Options;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +32,7 @@ async fn a_submit_answers_as_the_original_and_waits_in_the_queue() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(taken.run, run);
+    assert_eq!(taken.job.run, run);
 
     let again = server.post(&format!("/models/{model}/train"), json!({})).await;
     let refused = again.refused(409, "already-training");
@@ -278,7 +278,7 @@ struct Away;
 
 #[async_trait]
 impl Broker for Away {
-    async fn enqueue(&self, _: &str, _: &RunId) -> Result<(), BrokerError> {
+    async fn enqueue(&self, _: &str, _: &Job) -> Result<(), BrokerError> {
         Err(BrokerError::Unavailable("connection refused".into()))
     }
     async fn take(&self, _: &[&str], _: &str, _: Duration) -> Result<Option<Delivery>, BrokerError> {
@@ -288,7 +288,10 @@ impl Broker for Away {
     async fn renew(&self, _: &Delivery, _: Duration) -> Result<(), BrokerError> {
         Ok(())
     }
-    async fn acknowledge(&self, _: &Delivery) -> Result<(), BrokerError> {
+    async fn report(&self, _: &Delivery, _: &Value) -> Result<(), BrokerError> {
+        Ok(())
+    }
+    async fn acknowledge(&self, _: &Delivery, _: &Outcome) -> Result<(), BrokerError> {
         Ok(())
     }
     async fn release(&self, _: &Delivery) -> Result<(), BrokerError> {

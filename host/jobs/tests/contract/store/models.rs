@@ -295,7 +295,11 @@ pub async fn a_name_that_is_sql_stays_a_name(store: &dyn Store) {
         "🚂",
     ];
     for name in names {
-        let model = store.create_model(new_model(name)).await.unwrap();
+        let model = match store.create_model(new_model(name)).await {
+            // PostgreSQL's texts hold every character but this.
+            Err(StoreError::Conflict(_)) if name == "\0" => continue,
+            made => made.unwrap(),
+        };
         assert_eq!(store.model(model.id).await.unwrap().name, name);
         let found = store
             .models(&ModelFilter {

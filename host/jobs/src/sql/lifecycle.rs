@@ -1,23 +1,19 @@
 //! Every change of a run's state, with the model's row in the same transaction.
 
 use super::database::Database;
+use super::dialect::SqlConnection;
+use super::models::touch;
 use super::rows::{from_json, json, now, time, usage};
-use super::runs::{ModelBefore, find};
+use super::runs::{ModelBefore, find_to_write};
 use crate::state::{Change, MOST_ATTEMPTS, next};
 use crate::{Claim, ModelStatus, ResourceUsage, Run, RunState, StoreError, Timestamp};
-use sqlx::SqliteConnection;
 
 /// Where the progress of a run lies in each state.
 const PREPARING: (f64, f64) = (0.0, 5.0);
 const TRAINING: (f64, f64) = (5.0, 99.0);
 
 /// Moves a run to the state that a change leads to, and its model with it: the one place where states are written.
-async fn apply(
-    connection: &mut SqliteConnection,
-    before: Run,
-    change: Change,
-    now: Timestamp,
-) -> Result<Run, StoreError> {
+async fn apply(connection: &mut SqlConnection, before: Run, change: Change, now: Timestamp) -> Result<Run, StoreError> {
     let Some(state) = next(before.state, &change) else {
         return Err(StoreError::Illegal {
             run: before.id,
@@ -42,7 +38,8 @@ async fn apply(
             run.file_path = Some(finished.file_path);
             run.lineage = finished.lineage;
         }
-        Change::Fail { error } => run.error_log = Some(error),
+        // Whatever a plugin says has to fit a column, and PostgreSQL's texts hold every character but this.
+        Change::Fail { error } => run.error_log = Some(error.replace('\0', "\u{fffd}")),
         Change::Cancel => {}
         Change::Release => {
             run.attempt = run.attempt.saturating_sub(1);
@@ -54,9 +51,9 @@ async fn apply(
         run.finished_at = Some(now);
     }
     let written = sqlx::query(
-        "UPDATE runs SET state = ?4, progress = ?5, attempt = ?6, token = ?7, worker = ?8, metrics = ?9,
-             file_path = ?10, error_log = ?11, lineage = ?12, started_at = ?13, finished_at = ?14, stop_requested = ?15
-         WHERE id = ?1 AND token = ?2 AND state = ?3",
+        "UPDATE runs SET state = $4, progress = $5, attempt = $6, token = $7, worker = $8, metrics = $9,
+             file_path = $10, error_log = $11, lineage = $12, started_at = $13, finished_at = $14, stop_requested = $15
+         WHERE id = $1 AND token = $2 AND state = $3",
     )
     .bind(&run.id)
     .bind(token)
@@ -87,15 +84,14 @@ async fn apply(
 
 /// Writes a run's state into its model's row.
 async fn mirror(
-    connection: &mut SqliteConnection,
+    connection: &mut SqlConnection,
     run: &Run,
     status: ModelStatus,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE t_ai_models SET status = ?3, progress = ?4, error_log = ?5, started_at = ?6, finished_at = ?7,
-             updated_at = ?8
-         WHERE id = ?1 AND task_id = ?2",
+        "UPDATE t_ai_models SET status = $3, progress = $4, error_log = $5, started_at = $6, finished_at = $7
+         WHERE id = $1 AND task_id = $2",
     )
     .bind(run.model_id)
     .bind(&run.id)
@@ -104,12 +100,13 @@ async fn mirror(
     .bind(&run.error_log)
     .bind(run.started_at.as_ref().map(time))
     .bind(run.finished_at.as_ref().map(time))
-    .bind(time(&now))
     .execute(&mut *connection)
     .await?;
+    touch(&mut *connection, run.model_id, now).await?;
     if status == ModelStatus::Trained {
         sqlx::query(
-            "UPDATE t_ai_models SET metrics = ?3, file_path = ?4, trained_run = ?2 WHERE id = ?1 AND task_id = ?2",
+            "UPDATE model_details SET metrics = $3, file_path = $4, trained_run = $2
+             WHERE model_id = $1 AND EXISTS (SELECT 1 FROM t_ai_models WHERE id = $1 AND task_id = $2)",
         )
         .bind(run.model_id)
         .bind(&run.id)
@@ -122,18 +119,17 @@ async fn mirror(
 }
 
 /// Makes a model what it was before a run that was stopped.
-async fn give_back(connection: &mut SqliteConnection, run: &Run, now: Timestamp) -> Result<(), StoreError> {
-    let row = sqlx::query("SELECT model_before FROM runs WHERE id = ?")
+async fn give_back(connection: &mut SqlConnection, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT model_before FROM runs WHERE id = $1")
         .bind(&run.id)
         .fetch_one(&mut *connection)
         .await?;
     let model: ModelBefore = from_json(&row, "model_before")?;
     // What its last run used may have been written since.
     sqlx::query(
-        "UPDATE t_ai_models SET status = ?3, progress = ?4, task_id = ?5, error_log = ?6, started_at = ?7,
-             finished_at = ?8, resource_usage = coalesce((SELECT resource_usage FROM runs WHERE id = ?5), ?9),
-             updated_at = ?10
-         WHERE id = ?1 AND task_id = ?2",
+        "UPDATE t_ai_models SET status = $3, progress = $4, task_id = $5, error_log = $6, started_at = $7,
+             finished_at = $8, resource_usage = coalesce((SELECT resource_usage FROM runs WHERE id = $5), $9)
+         WHERE id = $1 AND task_id = $2",
     )
     .bind(run.model_id)
     .bind(&run.id)
@@ -144,16 +140,15 @@ async fn give_back(connection: &mut SqliteConnection, run: &Run, now: Timestamp)
     .bind(model.started_at.as_ref().map(time))
     .bind(model.finished_at.as_ref().map(time))
     .bind(usage(model.resource_usage.as_ref())?)
-    .bind(time(&now))
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    Ok(touch(connection, run.model_id, now).await?)
 }
 
 pub(super) async fn claim(database: &Database, id: &str, worker: &str) -> Result<Claim, StoreError> {
     let now = now();
     let mut transaction = database.write().await?;
-    let run = find(&mut transaction, id).await?;
+    let run = find_to_write(&mut transaction, id).await?;
     let claim = if run.state.is_final() {
         return Ok(Claim::Over(run.state));
     } else if run.stop_requested {
@@ -180,7 +175,7 @@ pub(super) async fn claim(database: &Database, id: &str, worker: &str) -> Result
 
 pub(super) async fn change(database: &Database, id: &str, token: i64, change: Change) -> Result<Run, StoreError> {
     let mut transaction = database.write().await?;
-    let run = find(&mut transaction, id).await?;
+    let run = find_to_write(&mut transaction, id).await?;
     if run.token != token {
         return Err(StoreError::Fenced { run: run.id });
     }
@@ -199,7 +194,7 @@ pub(super) async fn change(database: &Database, id: &str, token: i64, change: Ch
 
 pub(super) async fn request_stop(database: &Database, id: &str) -> Result<Run, StoreError> {
     let mut transaction = database.write().await?;
-    let mut run = find(&mut transaction, id).await?;
+    let mut run = find_to_write(&mut transaction, id).await?;
     if run.state.is_final() {
         return Err(StoreError::Illegal {
             run: run.id,
@@ -211,7 +206,7 @@ pub(super) async fn request_stop(database: &Database, id: &str) -> Result<Run, S
     if run.state == RunState::Pending {
         run = apply(&mut transaction, run, Change::Cancel, now()).await?;
     } else {
-        sqlx::query("UPDATE runs SET stop_requested = 1 WHERE id = ?")
+        sqlx::query("UPDATE runs SET stop_requested = TRUE WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)
             .await?;
@@ -229,7 +224,7 @@ pub(super) async fn progress(
 ) -> Result<(), StoreError> {
     let used = usage(Some(used))?;
     let mut transaction = database.write().await?;
-    let run = find(&mut transaction, id).await?;
+    let run = find_to_write(&mut transaction, id).await?;
     let (least, most) = match run.state {
         RunState::Preparing if run.token == token => PREPARING,
         RunState::Training if run.token == token => TRAINING,
@@ -237,21 +232,19 @@ pub(super) async fn progress(
     };
     // `max` also passes over a progress that is not a number.
     let progress = run.progress.max(progress).clamp(least, most);
-    sqlx::query("UPDATE runs SET progress = ?2, resource_usage = ?3 WHERE id = ?1")
+    sqlx::query("UPDATE runs SET progress = $2, resource_usage = $3 WHERE id = $1")
         .bind(id)
         .bind(progress)
         .bind(&used)
         .execute(&mut *transaction)
         .await?;
-    sqlx::query(
-        "UPDATE t_ai_models SET progress = ?3, resource_usage = ?4, updated_at = ?5 WHERE id = ?1 AND task_id = ?2",
-    )
-    .bind(run.model_id)
-    .bind(id)
-    .bind(progress)
-    .bind(&used)
-    .bind(time(&now()))
-    .execute(&mut *transaction)
-    .await?;
+    sqlx::query("UPDATE t_ai_models SET progress = $3, resource_usage = $4 WHERE id = $1 AND task_id = $2")
+        .bind(run.model_id)
+        .bind(id)
+        .bind(progress)
+        .bind(&used)
+        .execute(&mut *transaction)
+        .await?;
+    touch(&mut transaction, run.model_id, now()).await?;
     Ok(transaction.commit().await?)
 }

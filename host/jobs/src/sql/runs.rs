@@ -1,7 +1,8 @@
 //! Runs and their series, as far as their state does not change.
 
 use super::database::Database;
-use super::models::{find_idle, page};
+use super::dialect::{SqlConnection, SqlRow, lock_model_of};
+use super::models::{add_details, find_idle, page, touch};
 use super::rows::{
     from_integer, from_json, from_name, from_optional_time, from_small, from_time, from_usage, integer, json, now,
     time, usage,
@@ -11,8 +12,7 @@ use crate::{
     Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 
 /// What a submit changes in a model, so that a run that is stopped can give it back.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl From<Model> for ModelBefore {
     }
 }
 
-pub(super) fn read(row: &SqliteRow) -> Result<Run, sqlx::Error> {
+pub(super) fn read(row: &SqlRow) -> Result<Run, sqlx::Error> {
     Ok(Run {
         id: row.try_get("id")?,
         model_id: row.try_get("model_id")?,
@@ -77,12 +77,18 @@ pub(super) fn missing(id: &str) -> StoreError {
 }
 
 /// Reads a run inside a transaction.
-pub(super) async fn find(connection: &mut SqliteConnection, id: &str) -> Result<Run, StoreError> {
-    let row = sqlx::query("SELECT * FROM runs WHERE id = ?")
+pub(super) async fn find(connection: &mut SqlConnection, id: &str) -> Result<Run, StoreError> {
+    let row = sqlx::query("SELECT * FROM runs WHERE id = $1")
         .bind(id)
         .fetch_optional(connection)
         .await?;
     Ok(read(&row.ok_or_else(|| missing(id))?)?)
+}
+
+/// Reads a run that this transaction is going to write, its model with it.
+pub(super) async fn find_to_write(connection: &mut SqlConnection, id: &str) -> Result<Run, StoreError> {
+    lock_model_of(&mut *connection, id).await?;
+    find(connection, id).await
 }
 
 pub(super) async fn submit(database: &Database, run: NewRun) -> Result<Run, StoreError> {
@@ -92,7 +98,7 @@ pub(super) async fn submit(database: &Database, run: NewRun) -> Result<Run, Stor
     let inserted = sqlx::query(
         "INSERT INTO runs (id, model_id, state, plugin, plugin_version, plugin_digest, training_dataset,
              training_parameters, seed, limits, created_at, model_before)
-         VALUES (?, ?, 'PENDING', ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+         VALUES ($1, $2, 'PENDING', $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING *",
     )
     .bind(&run.id)
     .bind(run.model_id)
@@ -119,21 +125,22 @@ pub(super) async fn submit(database: &Database, run: NewRun) -> Result<Run, Stor
         Err(error) => return Err(error.into()),
     };
     sqlx::query(
-        "UPDATE t_ai_models SET status = 'PENDING', progress = 0, task_id = ?2, error_log = NULL, started_at = NULL,
-             finished_at = NULL, resource_usage = '{}', updated_at = ?3
-         WHERE id = ?1",
+        "UPDATE t_ai_models SET status = 'PENDING', progress = 0, task_id = $2, error_log = NULL, started_at = NULL,
+             finished_at = NULL, resource_usage = '{}'
+         WHERE id = $1",
     )
     .bind(run.model_id)
     .bind(&run.id)
-    .bind(time(&now))
     .execute(&mut *transaction)
     .await?;
+    add_details(&mut transaction, run.model_id, now).await?;
+    touch(&mut transaction, run.model_id, now).await?;
     transaction.commit().await?;
     Ok(run)
 }
 
 pub(super) async fn get(database: &Database, id: &str) -> Result<Run, StoreError> {
-    let row = sqlx::query("SELECT * FROM runs WHERE id = ?")
+    let row = sqlx::query("SELECT * FROM runs WHERE id = $1")
         .bind(id)
         .fetch_optional(&database.readers)
         .await?;
@@ -141,7 +148,7 @@ pub(super) async fn get(database: &Database, id: &str) -> Result<Run, StoreError
 }
 
 pub(super) async fn list(database: &Database, filter: &RunFilter) -> Result<Page<Run>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM runs WHERE model_id = ? AND number < ? ORDER BY number DESC LIMIT ?")
+    let rows = sqlx::query("SELECT * FROM runs WHERE model_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3")
         .bind(filter.model_id)
         .bind(filter.before.unwrap_or(i64::MAX))
         .bind(i64::from(filter.limit) + 1)
@@ -167,11 +174,11 @@ pub(super) async fn unfinished(database: &Database) -> Result<Vec<Run>, StoreErr
 
 pub(super) async fn note_checkpoint(database: &Database, id: &str, token: i64, key: &str) -> Result<(), StoreError> {
     let mut transaction = database.write().await?;
-    let run = find(&mut transaction, id).await?;
+    let run = find_to_write(&mut transaction, id).await?;
     if run.token != token || run.state.is_final() {
         return Err(StoreError::Fenced { run: run.id });
     }
-    sqlx::query("UPDATE runs SET checkpoint = ?2 WHERE id = ?1")
+    sqlx::query("UPDATE runs SET checkpoint = $2 WHERE id = $1")
         .bind(id)
         .bind(key)
         .execute(&mut *transaction)
@@ -190,20 +197,23 @@ pub(super) async fn add_series(database: &Database, id: &str, points: &[SeriesPo
             )));
         }
         // A plugin may report a step twice; what it said last counts.
-        sqlx::query("INSERT OR REPLACE INTO run_series (run_id, name, step, seconds, value) VALUES (?, ?, ?, ?, ?)")
-            .bind(id)
-            .bind(&point.name)
-            .bind(integer(point.step))
-            .bind(point.seconds)
-            .bind(point.value)
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(
+            "INSERT INTO run_series (run_id, name, step, seconds, value) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (run_id, name, step) DO UPDATE SET seconds = excluded.seconds, value = excluded.value",
+        )
+        .bind(id)
+        .bind(&point.name)
+        .bind(integer(point.step))
+        .bind(point.seconds)
+        .bind(point.value)
+        .execute(&mut *transaction)
+        .await?;
     }
     Ok(transaction.commit().await?)
 }
 
 pub(super) async fn series(database: &Database, id: &str) -> Result<Vec<SeriesPoint>, StoreError> {
-    let rows = sqlx::query("SELECT step, seconds, name, value FROM run_series WHERE run_id = ? ORDER BY name, step")
+    let rows = sqlx::query("SELECT step, seconds, name, value FROM run_series WHERE run_id = $1 ORDER BY name, step")
         .bind(id)
         .fetch_all(&database.readers)
         .await?;
@@ -226,7 +236,7 @@ pub(super) async fn series(database: &Database, id: &str) -> Result<Vec<SeriesPo
 pub(super) async fn clear_series(database: &Database, id: &str, from_step: u64) -> Result<(), StoreError> {
     let mut transaction = database.write().await?;
     find(&mut transaction, id).await?;
-    sqlx::query("DELETE FROM run_series WHERE run_id = ? AND step >= ?")
+    sqlx::query("DELETE FROM run_series WHERE run_id = $1 AND step >= $2")
         .bind(id)
         .bind(integer(from_step))
         .execute(&mut *transaction)
@@ -237,7 +247,7 @@ pub(super) async fn clear_series(database: &Database, id: &str, from_step: u64) 
 pub(super) async fn write_usage(database: &Database, id: &str, used: &ResourceUsage) -> Result<(), StoreError> {
     let used = usage(Some(used))?;
     let mut transaction = database.write().await?;
-    let run = find(&mut transaction, id).await?;
+    let run = find_to_write(&mut transaction, id).await?;
     if !run.state.is_final() {
         return Err(StoreError::Illegal {
             run: run.id,
@@ -245,13 +255,13 @@ pub(super) async fn write_usage(database: &Database, id: &str, used: &ResourceUs
             verb: "measured in all",
         });
     }
-    sqlx::query("UPDATE runs SET resource_usage = ?2 WHERE id = ?1")
+    sqlx::query("UPDATE runs SET resource_usage = $2 WHERE id = $1")
         .bind(id)
         .bind(&used)
         .execute(&mut *transaction)
         .await?;
     // A model that has gone on, or is what it was before, keeps what it has.
-    sqlx::query("UPDATE t_ai_models SET resource_usage = ?3 WHERE id = ?1 AND task_id = ?2")
+    sqlx::query("UPDATE t_ai_models SET resource_usage = $3 WHERE id = $1 AND task_id = $2")
         .bind(run.model_id)
         .bind(id)
         .bind(&used)

@@ -1,12 +1,13 @@
-//! Models: the rows of `t_ai_models`. Their status is written with the run's state, in `lifecycle`.
+//! Models. `t_ai_models` has what the original's table has, `model_details` what Trainyard adds, and the view `models` is
+//! both. Their status is written with the run's state, in `lifecycle`.
 
 use super::database::Database;
+use super::dialect::{CONTAINS, Db, SqlConnection, SqlRow, lock_model};
 use super::rows::{from_integer, from_json, from_name, from_optional_time, from_time, from_usage, json, now, time};
-use crate::{Model, ModelFilter, ModelId, ModelPatch, ModelStatus, NewModel, Page, RunId, StoreError};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, SqliteConnection};
+use crate::{Model, ModelFilter, ModelId, ModelPatch, ModelStatus, NewModel, Page, RunId, StoreError, Timestamp};
+use sqlx::{QueryBuilder, Row};
 
-pub(super) fn read(row: &SqliteRow) -> Result<Model, sqlx::Error> {
+pub(super) fn read(row: &SqlRow) -> Result<Model, sqlx::Error> {
     Ok(Model {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
@@ -31,16 +32,17 @@ pub(super) fn read(row: &SqliteRow) -> Result<Model, sqlx::Error> {
 }
 
 /// Reads a model inside a transaction.
-pub(super) async fn find(connection: &mut SqliteConnection, id: ModelId) -> Result<Model, StoreError> {
-    let row = sqlx::query("SELECT * FROM t_ai_models WHERE id = ?")
+async fn find(connection: &mut SqlConnection, id: ModelId) -> Result<Model, StoreError> {
+    let row = sqlx::query("SELECT * FROM models WHERE id = $1")
         .bind(id)
         .fetch_optional(connection)
         .await?;
     Ok(read(&row.ok_or_else(|| missing(id))?)?)
 }
 
-/// The same, and an error while a run of it is under way.
-pub(super) async fn find_idle(connection: &mut SqliteConnection, id: ModelId) -> Result<Model, StoreError> {
+/// Reads a model that this transaction is going to write; an error while a run of it is under way.
+pub(super) async fn find_idle(connection: &mut SqlConnection, id: ModelId) -> Result<Model, StoreError> {
+    lock_model(&mut *connection, id).await?;
     let model = find(&mut *connection, id).await?;
     match &model.task_id {
         Some(run) if model.status.is_active() => {
@@ -65,12 +67,17 @@ fn missing(id: ModelId) -> StoreError {
 pub(super) async fn create(database: &Database, model: NewModel) -> Result<Model, StoreError> {
     let now = now();
     let mut transaction = database.write().await?;
-    let row = sqlx::query(
-        "INSERT INTO t_ai_models (name, name_folded, description, plugin, plugin_version, training_dataset,
+    let id: ModelId =
+        sqlx::query_scalar("INSERT INTO t_ai_models (name, status) VALUES ($1, 'DRAFT') RETURNING CAST(id AS BIGINT)")
+            .bind(&model.name)
+            .fetch_one(&mut *transaction)
+            .await?;
+    sqlx::query(
+        "INSERT INTO model_details (model_id, name_folded, description, plugin, plugin_version, training_dataset,
              training_parameters, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8) RETURNING *",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
     )
-    .bind(&model.name)
+    .bind(id)
     .bind(model.name.to_lowercase())
     .bind(&model.description)
     .bind(&model.plugin)
@@ -78,15 +85,15 @@ pub(super) async fn create(database: &Database, model: NewModel) -> Result<Model
     .bind(json(&model.training_dataset)?)
     .bind(json(&model.training_parameters)?)
     .bind(time(&now))
-    .fetch_one(&mut *transaction)
+    .execute(&mut *transaction)
     .await?;
-    let model = read(&row)?;
+    let model = find(&mut transaction, id).await?;
     transaction.commit().await?;
     Ok(model)
 }
 
 pub(super) async fn get(database: &Database, id: ModelId) -> Result<Model, StoreError> {
-    let row = sqlx::query("SELECT * FROM t_ai_models WHERE id = ?")
+    let row = sqlx::query("SELECT * FROM models WHERE id = $1")
         .bind(id)
         .fetch_optional(&database.readers)
         .await?;
@@ -95,7 +102,7 @@ pub(super) async fn get(database: &Database, id: ModelId) -> Result<Model, Store
 
 pub(super) async fn list(database: &Database, filter: &ModelFilter) -> Result<Page<Model>, StoreError> {
     // Only conditions that are asked for, so that each can use its index; what is asked for is bound.
-    let mut query = QueryBuilder::new("SELECT * FROM t_ai_models WHERE id < ");
+    let mut query = QueryBuilder::<Db>::new("SELECT * FROM models WHERE id < ");
     query.push_bind(filter.before.unwrap_or(ModelId::MAX));
     if !filter.status.is_empty() {
         let mut names = query.push(" AND status IN (").separated(", ");
@@ -105,11 +112,14 @@ pub(super) async fn list(database: &Database, filter: &ModelFilter) -> Result<Pa
         query.push(")");
     }
     if let Some(plugin) = &filter.plugin {
-        query.push(" AND plugin = ").push_bind(plugin.as_str());
+        query
+            .push(" AND id IN (SELECT model_id FROM model_details WHERE plugin = ")
+            .push_bind(plugin.as_str())
+            .push(")");
     }
     if let Some(name) = &filter.name {
         query
-            .push(" AND instr(name_folded, ")
+            .push(format_args!(" AND {CONTAINS}(name_folded, "))
             .push_bind(name.to_lowercase())
             .push(") > 0");
     }
@@ -135,39 +145,73 @@ pub(super) fn page<T>(mut items: Vec<T>, limit: u32, number: impl Fn(&T) -> i64)
 }
 
 pub(super) async fn update(database: &Database, id: ModelId, patch: ModelPatch) -> Result<Model, StoreError> {
+    let now = now();
     let mut transaction = database.write().await?;
     let model = find_idle(&mut transaction, id).await?;
     let name = patch.name.unwrap_or(model.name);
-    let row = sqlx::query(
-        "UPDATE t_ai_models SET name = ?2, name_folded = ?3, description = ?4, plugin = ?5, plugin_version = ?6,
-             training_dataset = ?7, training_parameters = ?8, updated_at = ?9
-         WHERE id = ?1 RETURNING *",
+    sqlx::query("UPDATE t_ai_models SET name = $2 WHERE id = $1")
+        .bind(id)
+        .bind(&name)
+        .execute(&mut *transaction)
+        .await?;
+    add_details(&mut transaction, id, now).await?;
+    sqlx::query(
+        "UPDATE model_details SET name_folded = $2, description = $3, plugin = $4, plugin_version = $5,
+             training_dataset = $6, training_parameters = $7, updated_at = $8
+         WHERE model_id = $1",
     )
     .bind(id)
-    .bind(&name)
     .bind(name.to_lowercase())
     .bind(patch.description.unwrap_or(model.description))
     .bind(patch.plugin.unwrap_or(model.plugin))
     .bind(patch.plugin_version.unwrap_or(model.plugin_version))
     .bind(json(&patch.training_dataset.unwrap_or(model.training_dataset))?)
     .bind(json(&patch.training_parameters.unwrap_or(model.training_parameters))?)
-    .bind(time(&now()))
-    .fetch_one(&mut *transaction)
+    .bind(time(&now))
+    .execute(&mut *transaction)
     .await?;
-    let model = read(&row)?;
+    let model = find(&mut transaction, id).await?;
     transaction.commit().await?;
     Ok(model)
+}
+
+/// Gives a model that another program wrote into `t_ai_models` the row that Trainyard adds, if it has none.
+pub(super) async fn add_details(
+    connection: &mut SqlConnection,
+    id: ModelId,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO model_details (model_id, name_folded, plugin, created_at, updated_at)
+         SELECT id, name_folded, plugin, $2, $2 FROM models WHERE id = $1
+         ON CONFLICT (model_id) DO NOTHING",
+    )
+    .bind(id)
+    .bind(time(&now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Notes when a model last changed.
+pub(super) async fn touch(connection: &mut SqlConnection, id: ModelId, now: Timestamp) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE model_details SET updated_at = $2 WHERE model_id = $1")
+        .bind(id)
+        .bind(time(&now))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 pub(super) async fn delete(database: &Database, id: ModelId) -> Result<Vec<RunId>, StoreError> {
     let mut transaction = database.write().await?;
     find_idle(&mut transaction, id).await?;
-    let runs = sqlx::query_scalar("SELECT id FROM runs WHERE model_id = ? ORDER BY number")
+    let runs = sqlx::query_scalar("SELECT id FROM runs WHERE model_id = $1 ORDER BY number")
         .bind(id)
         .fetch_all(&mut *transaction)
         .await?;
     // Runs and their series go with it.
-    sqlx::query("DELETE FROM t_ai_models WHERE id = ?")
+    sqlx::query("DELETE FROM t_ai_models WHERE id = $1")
         .bind(id)
         .execute(&mut *transaction)
         .await?;

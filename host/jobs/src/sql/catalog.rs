@@ -1,18 +1,18 @@
 //! What runs are made of: plugins and data sets.
 
 use super::database::Database;
+use super::dialect::{SqlConnection, SqlRow};
 use super::models::page;
 use super::rows::{from_integer, from_json, from_name, from_time, integer, json, time};
 use crate::{Page, PluginVersion, StoreError, StoredDataset};
 use semver::Version;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 use trainyard_data::DataFormat;
 
 /// Users that a message names; of more it only says how many.
 const NAMED: usize = 3;
 
-fn read_plugin(row: &SqliteRow) -> Result<PluginVersion, sqlx::Error> {
+fn read_plugin(row: &SqlRow) -> Result<PluginVersion, sqlx::Error> {
     Ok(PluginVersion {
         name: row.try_get("name")?,
         version: row.try_get("version")?,
@@ -38,11 +38,11 @@ fn missing_plugin(name: &str, version: Option<&str>) -> StoreError {
 }
 
 async fn find_plugin(
-    connection: &mut SqliteConnection,
+    connection: &mut SqlConnection,
     name: &str,
     version: &str,
 ) -> Result<Option<PluginVersion>, StoreError> {
-    let row = sqlx::query("SELECT * FROM plugins WHERE name = ? AND version = ?")
+    let row = sqlx::query("SELECT * FROM plugins WHERE name = $1 AND version = $2")
         .bind(name)
         .bind(version)
         .fetch_optional(connection)
@@ -52,18 +52,9 @@ async fn find_plugin(
 
 pub(super) async fn add_plugin(database: &Database, plugin: PluginVersion) -> Result<PluginVersion, StoreError> {
     let mut transaction = database.write().await?;
-    if let Some(there) = find_plugin(&mut transaction, &plugin.name, &plugin.version).await? {
-        if there.digest == plugin.digest {
-            return Ok(there);
-        }
-        return Err(StoreError::Conflict(format!(
-            "plugin {} {} is there already with another content; give this one another version",
-            plugin.name, plugin.version
-        )));
-    }
-    let row = sqlx::query(
+    let added = sqlx::query(
         "INSERT INTO plugins (name, version, digest, size, summary, tasks, parameters, metrics, contract, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (name, version) DO NOTHING RETURNING *",
     )
     .bind(&plugin.name)
     .bind(&plugin.version)
@@ -75,11 +66,20 @@ pub(super) async fn add_plugin(database: &Database, plugin: PluginVersion) -> Re
     .bind(json(&plugin.metrics)?)
     .bind(&plugin.contract)
     .bind(time(&plugin.created_at))
-    .fetch_one(&mut *transaction)
+    .fetch_optional(&mut *transaction)
     .await?;
-    let plugin = read_plugin(&row)?;
-    transaction.commit().await?;
-    Ok(plugin)
+    if let Some(row) = added {
+        let plugin = read_plugin(&row)?;
+        transaction.commit().await?;
+        return Ok(plugin);
+    }
+    match find_plugin(&mut transaction, &plugin.name, &plugin.version).await? {
+        Some(there) if there.digest == plugin.digest => Ok(there),
+        _ => Err(StoreError::Conflict(format!(
+            "plugin {} {} is there already with another content; give this one another version",
+            plugin.name, plugin.version
+        ))),
+    }
 }
 
 pub(super) async fn plugins(database: &Database) -> Result<Vec<PluginVersion>, StoreError> {
@@ -95,7 +95,7 @@ pub(super) async fn plugins(database: &Database) -> Result<Vec<PluginVersion>, S
 }
 
 pub(super) async fn plugin_versions(database: &Database, name: &str) -> Result<Vec<PluginVersion>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM plugins WHERE name = ?")
+    let rows = sqlx::query("SELECT * FROM plugins WHERE name = $1")
         .bind(name)
         .fetch_all(&database.readers)
         .await?;
@@ -124,12 +124,12 @@ pub(super) async fn delete_plugin(database: &Database, name: &str, version: &str
         .ok_or_else(|| missing_plugin(name, Some(version)))?;
     // A model uses what it names, the only version if it names none, and what its result was made with.
     let models = sqlx::query(
-        "SELECT id, name FROM t_ai_models WHERE plugin = ?1 AND (plugin_version = ?2 OR (plugin_version IS NULL
-             AND NOT EXISTS (SELECT 1 FROM plugins WHERE plugins.name = ?1 AND plugins.version <> ?2)))
+        "SELECT id, name FROM models WHERE plugin = $1 AND (plugin_version = $2 OR (plugin_version IS NULL
+             AND NOT EXISTS (SELECT 1 FROM plugins WHERE plugins.name = $1 AND plugins.version <> $2)))
          UNION
-         SELECT t_ai_models.id, t_ai_models.name FROM runs JOIN t_ai_models ON t_ai_models.id = runs.model_id
-         WHERE runs.plugin = ?1 AND runs.plugin_version = ?2
-             AND (runs.state IN ('PENDING', 'PREPARING', 'TRAINING') OR t_ai_models.trained_run = runs.id)
+         SELECT models.id, models.name FROM runs JOIN models ON models.id = runs.model_id
+         WHERE runs.plugin = $1 AND runs.plugin_version = $2
+             AND (runs.state IN ('PENDING', 'PREPARING', 'TRAINING') OR models.trained_run = runs.id)
          ORDER BY id",
     )
     .bind(name)
@@ -137,7 +137,7 @@ pub(super) async fn delete_plugin(database: &Database, name: &str, version: &str
     .fetch_all(&mut *transaction)
     .await?;
     refuse_if_used(&format!("plugin {name} {version}"), &models)?;
-    sqlx::query("DELETE FROM plugins WHERE name = ? AND version = ?")
+    sqlx::query("DELETE FROM plugins WHERE name = $1 AND version = $2")
         .bind(name)
         .bind(version)
         .execute(&mut *transaction)
@@ -147,7 +147,7 @@ pub(super) async fn delete_plugin(database: &Database, name: &str, version: &str
 }
 
 /// An error that names some of the models (`id`, `name`) that use something, if any do.
-fn refuse_if_used(what: &str, models: &[SqliteRow]) -> Result<(), StoreError> {
+fn refuse_if_used(what: &str, models: &[SqlRow]) -> Result<(), StoreError> {
     if models.is_empty() {
         return Ok(());
     }
@@ -171,14 +171,14 @@ fn refuse_if_used(what: &str, models: &[SqliteRow]) -> Result<(), StoreError> {
 
 pub(super) async fn has_plugin_digest(database: &Database, digest: &str) -> Result<bool, StoreError> {
     Ok(
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM plugins WHERE digest = ?)")
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM plugins WHERE digest = $1)")
             .bind(digest)
             .fetch_one(&database.readers)
             .await?,
     )
 }
 
-fn read_dataset(row: &SqliteRow) -> Result<StoredDataset, sqlx::Error> {
+fn read_dataset(row: &SqlRow) -> Result<StoredDataset, sqlx::Error> {
     Ok(StoredDataset {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
@@ -202,7 +202,7 @@ pub(super) async fn add_dataset(database: &Database, dataset: StoredDataset) -> 
     let mut transaction = database.write().await?;
     let inserted = sqlx::query(
         "INSERT INTO datasets (id, name, format, size, digest, rows, report, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING *",
     )
     .bind(&dataset.id)
     .bind(&dataset.name)
@@ -242,7 +242,7 @@ pub(super) async fn datasets(
         // No page has given this out, and nothing comes after it.
         Some(cursor) => cursor.parse().unwrap_or(0),
     };
-    let rows = sqlx::query("SELECT * FROM datasets WHERE number < ? ORDER BY number DESC LIMIT ?")
+    let rows = sqlx::query("SELECT * FROM datasets WHERE number < $1 ORDER BY number DESC LIMIT $2")
         .bind(before)
         .bind(i64::from(limit) + 1)
         .fetch_all(&database.readers)
@@ -259,7 +259,7 @@ pub(super) async fn datasets(
 }
 
 pub(super) async fn dataset(database: &Database, id: &str) -> Result<StoredDataset, StoreError> {
-    let row = sqlx::query("SELECT * FROM datasets WHERE id = ?")
+    let row = sqlx::query("SELECT * FROM datasets WHERE id = $1")
         .bind(id)
         .fetch_optional(&database.readers)
         .await?;
@@ -268,24 +268,24 @@ pub(super) async fn dataset(database: &Database, id: &str) -> Result<StoredDatas
 
 pub(super) async fn delete_dataset(database: &Database, id: &str) -> Result<StoredDataset, StoreError> {
     let mut transaction = database.write().await?;
-    let row = sqlx::query("SELECT * FROM datasets WHERE id = ?")
+    let row = sqlx::query("SELECT * FROM datasets WHERE id = $1")
         .bind(id)
         .fetch_optional(&mut *transaction)
         .await?;
     let dataset = read_dataset(&row.ok_or_else(|| missing_dataset(id))?)?;
     let models = sqlx::query(
-        "SELECT id, name FROM t_ai_models WHERE training_dataset ->> '$.dataset_id' = ?1
+        "SELECT id, name FROM models WHERE training_dataset ->> 'dataset_id' = $1
          UNION
-         SELECT t_ai_models.id, t_ai_models.name FROM runs JOIN t_ai_models ON t_ai_models.id = runs.model_id
+         SELECT models.id, models.name FROM runs JOIN models ON models.id = runs.model_id
          WHERE runs.state IN ('PENDING', 'PREPARING', 'TRAINING')
-             AND runs.training_dataset ->> '$.dataset_id' = ?1
+             AND runs.training_dataset ->> 'dataset_id' = $1
          ORDER BY id",
     )
     .bind(id)
     .fetch_all(&mut *transaction)
     .await?;
     refuse_if_used(&format!("data set {} ({id})", dataset.name), &models)?;
-    sqlx::query("DELETE FROM datasets WHERE id = ?")
+    sqlx::query("DELETE FROM datasets WHERE id = $1")
         .bind(id)
         .execute(&mut *transaction)
         .await?;

@@ -1,0 +1,17 @@
+-- tag, receipt, due (ms; 0 is at once): whether it was still ours.
+local tag, receipt, due = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local taken = held(tag, receipt)
+if not taken then return 0 end
+local entry = redis.call('HGET', 'unacked', tag)
+local parts = cjson.decode(entry)
+-- The message's own text, and not what comes of reading and writing it again.
+local ending = ', ' .. cjson.encode(parts[2]) .. ', ' .. cjson.encode(parts[3]) .. ']'
+local text = entry:sub(2, -1 - #ending)
+let_go(tag)
+if due > now() then
+    redis.call('ZADD', 'trainyard:delayed', due, text)
+else
+    redis.call('RPUSH', list(taken.queue, parts[1].properties.priority), text)
+end
+redis.call('PUBLISH', 'trainyard:waiting', taken.queue)
+return 1

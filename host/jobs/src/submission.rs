@@ -1,0 +1,389 @@
+//! What is checked before a training is taken, over REST or from the queue: the plugin, its parameters, and as much of the
+//! data set as can be known without its rows. Whether those are fit to learn from shows when a worker reads them.
+
+use crate::{
+    Model, NewRun, PluginVersion, RunId, RunLimits, Source, Store, StoreError, StoredDataset, TrainingDataset,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use std::path::{Component, Path};
+use trainyard_data::Task;
+use trainyard_data::tdengine::{DeviceQuery, Moment, Name, Sink};
+use trainyard_parameters::{ParameterProblem, Schema, quoted};
+use uuid::Uuid;
+
+/// The least memory a run may be given, in MiB: less does not start.
+pub const LEAST_MEMORY_MB: u64 = 64;
+
+/// Why something is not taken; whoever sent it can mend it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// A stable name for programs.
+    pub error: &'static str,
+    /// What was wrong and where.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: Option<Cow<'static, str>>,
+    /// More of it, for programs; null where there is nothing.
+    pub details: Value,
+}
+
+impl Refusal {
+    fn new(error: &'static str, message: impl AsRef<str>) -> Self {
+        Refusal {
+            error,
+            message: message.as_ref().to_owned(),
+            remedy: None,
+            details: Value::Null,
+        }
+    }
+
+    fn remedy(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    fn details(mut self, details: Value) -> Self {
+        self.details = details;
+        self
+    }
+}
+
+/// Why a submission comes to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmissionError {
+    /// It is not taken.
+    #[error("{}", spelled(.0))]
+    Refused(Box<Refusal>),
+    /// The rows cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is stored makes no sense.
+    #[error("{0}")]
+    Internal(String),
+}
+
+fn spelled(refusal: &Refusal) -> String {
+    match &refusal.remedy {
+        Some(remedy) => format!("{}; {remedy}", refusal.message),
+        None => refusal.message.clone(),
+    }
+}
+
+impl From<Refusal> for SubmissionError {
+    fn from(refusal: Refusal) -> Self {
+        SubmissionError::Refused(Box::new(refusal))
+    }
+}
+
+/// What is asked of a training. Everything that is absent comes from the model, then from the plugin's and the service's
+/// defaults.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Submission {
+    /// What to learn from.
+    pub training_dataset: Option<Value>,
+    /// Parameters of the plugin; they go over the model's own.
+    pub training_parameters: Map<String, Value>,
+    /// What every random number follows from; a new one each time when it is not said.
+    pub seed: Option<u32>,
+    /// Seconds after which the run is ended.
+    pub time_limit: Option<u64>,
+    /// MiB that the run may use.
+    pub memory_limit_mb: Option<u64>,
+}
+
+/// What trainings may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Seconds: the most, and the usual.
+    pub time_seconds: u64,
+    /// MiB: the most.
+    pub memory_mb: u64,
+    /// MiB: the usual.
+    pub usual_memory_mb: u64,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Allowance {
+            time_seconds: 3600,
+            memory_mb: 16 << 10,
+            usual_memory_mb: 2 << 10,
+        }
+    }
+}
+
+/// A run of a model, under a name that is new.
+pub async fn new_run(
+    store: &dyn Store,
+    model: &Model,
+    id: RunId,
+    submission: Submission,
+    allowance: &Allowance,
+) -> Result<NewRun, SubmissionError> {
+    let plugin = plugin(store, &model.plugin, model.plugin_version.as_deref()).await?;
+    let dataset = match &submission.training_dataset {
+        Some(given) => given.clone(),
+        None => usual_dataset(store, model).await?,
+    };
+    let dataset = match &dataset {
+        Value::Null => {
+            return Err(Refusal::new("no-dataset", format!("model {} has no data set to learn from", model.id))
+                .remedy("give \"training_dataset\":{\"source\":\"upload\",\"dataset_id\":\"…\"} here or with PATCH to the model")
+                .into());
+        }
+        given => self::dataset(store, given, &plugin).await?,
+    };
+    let mut parameters = model.training_parameters.as_object().cloned().unwrap_or_default();
+    parameters.extend(submission.training_parameters);
+    let time_seconds = limited(
+        "time_limit",
+        submission.time_limit,
+        allowance.time_seconds,
+        1,
+        allowance.time_seconds,
+    )?;
+    let memory_mb = limited(
+        "memory_limit_mb",
+        submission.memory_limit_mb,
+        allowance.usual_memory_mb.min(allowance.memory_mb),
+        LEAST_MEMORY_MB,
+        allowance.memory_mb,
+    )?;
+    Ok(NewRun {
+        id,
+        model_id: model.id,
+        training_dataset: serde_json::to_value(dataset)
+            .map_err(|error| SubmissionError::Internal(error.to_string()))?,
+        training_parameters: all_parameters(&plugin, parameters)?,
+        plugin: plugin.name,
+        plugin_version: plugin.version,
+        plugin_digest: plugin.digest,
+        // The first 32 bits of a random UUID are random, all of them.
+        seed: submission.seed.unwrap_or_else(|| Uuid::new_v4().as_fields().0),
+        limits: RunLimits {
+            time_seconds,
+            memory_mb,
+        },
+    })
+}
+
+/// What a training learns from when the submit does not say: the model's own data set, or the one of its last run.
+async fn usual_dataset(store: &dyn Store, model: &Model) -> Result<Value, StoreError> {
+    match (&model.training_dataset, &model.task_id) {
+        (Value::Null, Some(run)) => Ok(store.run(run).await?.training_dataset),
+        (own, _) => Ok(own.clone()),
+    }
+}
+
+fn limited(name: &str, given: Option<u64>, usual: u64, least: u64, most: u64) -> Result<u64, Refusal> {
+    match given {
+        None => Ok(usual),
+        Some(value) if (least..=most).contains(&value) => Ok(value),
+        Some(value) => Err(Refusal::new(
+            "invalid-limit",
+            format!("{name} is {value}; this server allows {least} to {most}"),
+        )
+        .details(json!({"minimum": least, "maximum": most}))),
+    }
+}
+
+/// A version of a plugin that a body names, the newest without one.
+pub async fn plugin(store: &dyn Store, name: &str, version: Option<&str>) -> Result<PluginVersion, SubmissionError> {
+    store.plugin(name, version).await.map_err(|error| match error {
+        StoreError::NotFound { .. } => {
+            let version = version.map(|version| format!(" in version {}", quoted(version)));
+            let message = format!("there is no plugin {}{}", quoted(name), version.unwrap_or_default());
+            Refusal::new("no-such-plugin", message)
+                .remedy("see GET /plugins, or upload it with POST /plugins")
+                .into()
+        }
+        error => error.into(),
+    })
+}
+
+/// A model's own parameters: those given must be allowed; others may still be missing.
+pub fn given_parameters(plugin: &PluginVersion, given: &Map<String, Value>) -> Result<(), SubmissionError> {
+    match schema(plugin)?.complete(&Value::Object(given.clone())) {
+        Ok(_) => Ok(()),
+        Err(problems) => {
+            let about_given = |problem: &ParameterProblem| {
+                given.keys().any(|name| problem.parameter.starts_with(name.as_str()))
+                    || problem.parameter == "parameters"
+            };
+            let problems: Vec<_> = problems.into_iter().filter(about_given).collect();
+            if problems.is_empty() {
+                Ok(())
+            } else {
+                Err(bad_parameters(&problems).into())
+            }
+        }
+    }
+}
+
+/// A run's parameters: all of them, defaults filled in.
+pub fn all_parameters(plugin: &PluginVersion, given: Map<String, Value>) -> Result<Value, SubmissionError> {
+    schema(plugin)?
+        .complete(&Value::Object(given))
+        .map_err(|problems| bad_parameters(&problems).into())
+}
+
+fn schema(plugin: &PluginVersion) -> Result<Schema, SubmissionError> {
+    Schema::parse(&plugin.parameters.to_string()).map_err(|problem| {
+        SubmissionError::Internal(format!(
+            "the stored schema of {} {}: {problem}",
+            plugin.name, plugin.version
+        ))
+    })
+}
+
+fn bad_parameters(problems: &[ParameterProblem]) -> Refusal {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Refusal::new("invalid-parameters", lines.join("; "))
+        .remedy("see the plugin's schema")
+        .details(json!({"problems": problems}))
+}
+
+/// A `training_dataset`, for a plugin.
+pub async fn dataset(
+    store: &dyn Store,
+    given: &Value,
+    plugin: &PluginVersion,
+) -> Result<TrainingDataset, SubmissionError> {
+    let dataset = any_dataset(store, given).await?;
+    let tasks: Vec<Task> = plugin.tasks.iter().filter_map(|task| task.parse().ok()).collect();
+    dataset
+        .spec(&tasks, &dataset.row_columns())
+        .map_err(|error| bad_dataset(format!("training_dataset: {error}")))?;
+    Ok(dataset)
+}
+
+/// A data set on its own.
+pub async fn any_dataset(store: &dyn Store, given: &Value) -> Result<TrainingDataset, SubmissionError> {
+    let dataset = TrainingDataset::parse(given).map_err(bad_dataset)?;
+    match &dataset.source {
+        Source::File { path } => safe_path(path)?,
+        Source::Upload { dataset_id } => {
+            let stored = store.dataset(dataset_id).await.map_err(|error| match error {
+                StoreError::NotFound { .. } => {
+                    let message = format!("training_dataset: there is no data set {}", quoted(dataset_id));
+                    SubmissionError::from(
+                        Refusal::new("no-such-dataset", message)
+                            .remedy("see GET /datasets, or upload it with POST /datasets?name=file.csv"),
+                    )
+                }
+                error => error.into(),
+            })?;
+            known_columns(&dataset, &stored)?;
+        }
+        Source::Tdengine(query) => {
+            names(&dataset)?;
+            times(query)?;
+        }
+    }
+    Ok(dataset)
+}
+
+/// Where a prediction is to be written. Its names are names by now.
+pub fn sink(sink: &Sink) -> Result<(), Refusal> {
+    let device = sink.device_id.as_deref().unwrap_or_default();
+    if device.chars().any(char::is_control) || device.chars().count() > 128 {
+        let message = format!(
+            "sink: the device_id {} has more than 128 or control characters",
+            quoted(device)
+        );
+        return Err(Refusal::new("invalid-sink", message));
+    }
+    Ok(())
+}
+
+fn bad_dataset(message: impl AsRef<str>) -> Refusal {
+    Refusal::new("invalid-dataset", message)
+}
+
+/// A path that stays where it says. Which folders are allowed, the worker knows.
+fn safe_path(path: &str) -> Result<(), Refusal> {
+    let problem = if path.is_empty() {
+        "is empty"
+    } else if path.chars().any(char::is_control) {
+        "has a control character"
+    } else if Path::new(path).components().any(|part| part == Component::ParentDir) {
+        "has `..` in it"
+    } else {
+        return Ok(());
+    };
+    Err(bad_dataset(format!(
+        "training_dataset: the path {} {problem}",
+        quoted(path)
+    )))
+}
+
+/// Columns of a database have names like all else there. Whether there are such columns, the database knows.
+fn names(dataset: &TrainingDataset) -> Result<(), Refusal> {
+    named(dataset)
+        .try_for_each(|name| Name::new(name.as_str()).map(drop))
+        .map_err(|problem| bad_dataset(format!("training_dataset: {problem}")))
+}
+
+/// Times that are no times, and ranges of them that hold none whenever they are read.
+fn times(query: &DeviceQuery) -> Result<(), Refusal> {
+    let now = chrono::Utc::now();
+    let resolved = |name: &str, moment: Option<Moment>| {
+        moment
+            .map(|moment| moment.resolve(query.time_zone, now))
+            .transpose()
+            .map_err(|problem| bad_dataset(format!("training_dataset: {name}: {problem}")))
+    };
+    let (start, end) = (
+        resolved("start_time", query.start_time)?,
+        resolved("end_time", query.end_time)?,
+    );
+    let moves = |moment: Option<Moment>| matches!(moment, Some(Moment::Ago(_)));
+    // With one of them fixed, the range is another one when a worker reads it.
+    if moves(query.start_time) == moves(query.end_time)
+        && let (Some(start), Some(end)) = (start, end)
+        && start >= end
+    {
+        return Err(bad_dataset(format!(
+            "training_dataset: start_time {start} is not before end_time {end}, so that no row is between them"
+        )));
+    }
+    Ok(())
+}
+
+/// The columns that a data set names.
+fn named(dataset: &TrainingDataset) -> impl Iterator<Item = &String> {
+    dataset
+        .time
+        .iter()
+        .chain(&dataset.device_column)
+        .chain(&dataset.target)
+        .chain(dataset.columns.iter().flatten())
+}
+
+/// The columns that are named must be those that the upload has.
+fn known_columns(dataset: &TrainingDataset, stored: &StoredDataset) -> Result<(), Refusal> {
+    let columns = stored.report.get("columns").and_then(Value::as_array);
+    let known: Vec<&str> = columns
+        .into_iter()
+        .flatten()
+        .filter_map(|column| column.get("name").and_then(Value::as_str))
+        .collect();
+    let unknown: Vec<String> = named(dataset)
+        .filter(|name| !known.contains(&name.as_str()))
+        .map(|name| quoted(name))
+        .collect();
+    if unknown.is_empty() || known.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = known.iter().map(|name| quoted(name)).collect();
+    let message = format!(
+        "training_dataset: the data set {} has no column {}; it has {}",
+        quoted(&stored.name),
+        unknown.join(", "),
+        list.join(", ")
+    );
+    Err(Refusal::new("no-such-column", message).details(json!({"columns": known})))
+}

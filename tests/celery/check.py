@@ -115,17 +115,17 @@ def an_id_that_is_a_path_is_refused():
         assert "letters" in str(error), error
 
 
-def a_second_submit_fails_while_one_is_under_way():
+def submits_wait_for_their_turn_and_are_stopped_in_any_state():
     with busy():
-        second = train(SLOW, queue="ai_training")
-        waits = train(QUICK, {"training_parameters": {"epochs": 1}})
-    try:
-        second.get(timeout=PATIENCE)
-    except (RuntimeError, TaskRevokedError):
-        pass
-    waits.get(timeout=PATIENCE)
-    for number in (QUICK, SLOW):
-        eventually("nothing is under way", lambda: model(number)["status"] not in ("PENDING", "PREPARING", "TRAINING"))
+        run = api(f"/api/v2/ai/models/{QUICK}/train", "POST", {})["task_id"]
+        second = train(QUICK, priority=0)
+        api(f"/api/v2/ai/models/{QUICK}/stop", "POST", {})
+        same(AsyncResult(run, app=app).state, "REVOKED")
+        third = train(SLOW, priority=9)
+    second.get(timeout=PATIENCE)
+    eventually("the third begins", lambda: model(SLOW)["task_id"] == third.id and model(SLOW)["status"] == "TRAINING")
+    third.revoke(terminate=True)
+    eventually("it is stopped", lambda: third.state == "REVOKED")
 
 
 def what_runs_is_terminated_and_what_waits_is_dropped():
@@ -153,7 +153,7 @@ def a_run_that_was_submitted_over_rest_is_revoked_too():
 
 def inspect_answers():
     with busy() as running:
-        inspect = app.control.inspect(timeout=5)
+        inspect = app.control.inspect(timeout=1)
         (worker,) = inspect.ping()
         same(inspect.ping(), {worker: {"ok": "pong"}})
         (task,) = inspect.active()[worker]

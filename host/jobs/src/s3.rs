@@ -52,6 +52,8 @@ pub struct S3Artifacts {
 impl S3Artifacts {
     /// The artifacts of a bucket. Files that are opened are fetched to `scratch`, where they have no name.
     pub fn new(options: &S3Options, scratch: &Path) -> Result<Self, ArtifactError> {
+        // The client has no cryptography of its own. An error says that the program has chosen one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let name = format!("s3://{}/{}", options.bucket, options.prefix);
         let failed = |reason: String| ArtifactError::Failed {
             key: name.clone(),

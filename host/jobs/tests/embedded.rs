@@ -56,6 +56,11 @@ broker_contract!(broker);
 feed_contract!(feed);
 artifacts_contract!(artifacts);
 
+contract! {
+    folders, crate::contract::artifacts, of artifacts:
+    a_folder_is_no_file_and_a_file_no_folder,
+}
+
 #[tokio::test]
 async fn numbers_of_the_feed_grow_over_a_restart() {
     contract::feed::numbers_grow_over_a_restart(&LocalFeed::new(), &LocalFeed::new()).await;

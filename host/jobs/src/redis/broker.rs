@@ -318,13 +318,21 @@ impl Broker for RedisBroker {
             worker.to_owned(),
             queues.iter().map(|queue| (*queue).to_owned()).collect(),
         );
-        self.shared.serving.send_if_modified(|serving| {
+        let begins = self.shared.serving.send_if_modified(|serving| {
             let changed = serving.as_ref() != Some(&now);
             if changed {
                 *serving = Some(now);
             }
             changed
         });
+        if begins {
+            // What others put there is counted and found, too.
+            redis::cmd("SADD")
+                .arg("trainyard:queues")
+                .arg(queues)
+                .query_async::<()>(&mut self.shared.redis.connection.clone())
+                .await?;
+        }
         loop {
             let receipt = celery::fresh();
             let taken: Option<(String, u32)> = TAKE

@@ -78,10 +78,9 @@ async fn answer(weak: &Weak<Shared>, started: Instant) {
             let Ok(message) = serde_json::from_str::<Value>(&text) else {
                 continue;
             };
-            if message["headers"]["expires"]
-                .as_f64()
-                .is_some_and(|expires| expires < timestamp())
-            {
+            // 0 is never.
+            let expires = message["headers"]["expires"].as_f64().unwrap_or(0.0);
+            if expires > 0.0 && expires < timestamp() {
                 continue;
             }
             let Ok(question) = body(&message) else { continue };

@@ -93,6 +93,25 @@ impl Service {
         }
     }
 
+    /// Another service, whose files are those of a first: as two machines with a disk in common.
+    pub fn beside(first: &Self, settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("data")).unwrap();
+        let files = folder.path().join("data/artifacts");
+        std::os::unix::fs::symlink(first.data_dir().join("artifacts"), files).unwrap();
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let (process, address) = launch(folder.path(), &settings);
+        Service {
+            folder,
+            process,
+            address,
+            settings,
+        }
+    }
+
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }

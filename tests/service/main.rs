@@ -7,6 +7,7 @@ mod devices;
 mod failures;
 mod harness;
 mod life;
+mod many;
 mod sources;
 mod stand_in;
 mod stopping;

@@ -11,6 +11,10 @@
 //! WebAssembly and HTTP are unknown here.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "the statements in `sql` are compiled once for each database"
+)]
 
 mod artifacts;
 mod broker;

@@ -30,21 +30,21 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(error: &'static str, message: impl AsRef<str>) -> Self {
-        Refusal {
+    fn new(error: &'static str, message: impl AsRef<str>) -> Box<Self> {
+        Box::new(Refusal {
             error,
             message: message.as_ref().to_owned(),
             remedy: None,
             details: Value::Null,
-        }
+        })
     }
 
-    fn remedy(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
+    fn remedy(mut self: Box<Self>, remedy: impl Into<Cow<'static, str>>) -> Box<Self> {
         self.remedy = Some(remedy.into());
         self
     }
 
-    fn details(mut self, details: Value) -> Self {
+    fn details(mut self: Box<Self>, details: Value) -> Box<Self> {
         self.details = details;
         self
     }
@@ -71,9 +71,9 @@ fn spelled(refusal: &Refusal) -> String {
     }
 }
 
-impl From<Refusal> for SubmissionError {
-    fn from(refusal: Refusal) -> Self {
-        SubmissionError::Refused(Box::new(refusal))
+impl From<Box<Refusal>> for SubmissionError {
+    fn from(refusal: Box<Refusal>) -> Self {
+        SubmissionError::Refused(refusal)
     }
 }
 
@@ -178,7 +178,7 @@ async fn usual_dataset(store: &dyn Store, model: &Model) -> Result<Value, StoreE
     }
 }
 
-fn limited(name: &str, given: Option<u64>, usual: u64, least: u64, most: u64) -> Result<u64, Refusal> {
+fn limited(name: &str, given: Option<u64>, usual: u64, least: u64, most: u64) -> Result<u64, Box<Refusal>> {
     match given {
         None => Ok(usual),
         Some(value) if (least..=most).contains(&value) => Ok(value),
@@ -239,7 +239,7 @@ fn schema(plugin: &PluginVersion) -> Result<Schema, SubmissionError> {
     })
 }
 
-fn bad_parameters(problems: &[ParameterProblem]) -> Refusal {
+fn bad_parameters(problems: &[ParameterProblem]) -> Box<Refusal> {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     Refusal::new("invalid-parameters", lines.join("; "))
         .remedy("see the plugin's schema")
@@ -287,7 +287,7 @@ pub async fn any_dataset(store: &dyn Store, given: &Value) -> Result<TrainingDat
 }
 
 /// Where a prediction is to be written. Its names are names by now.
-pub fn sink(sink: &Sink) -> Result<(), Refusal> {
+pub fn sink(sink: &Sink) -> Result<(), Box<Refusal>> {
     let device = sink.device_id.as_deref().unwrap_or_default();
     if device.chars().any(char::is_control) || device.chars().count() > 128 {
         let message = format!(
@@ -299,12 +299,12 @@ pub fn sink(sink: &Sink) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn bad_dataset(message: impl AsRef<str>) -> Refusal {
+fn bad_dataset(message: impl AsRef<str>) -> Box<Refusal> {
     Refusal::new("invalid-dataset", message)
 }
 
 /// A path that stays where it says. Which folders are allowed, the worker knows.
-fn safe_path(path: &str) -> Result<(), Refusal> {
+fn safe_path(path: &str) -> Result<(), Box<Refusal>> {
     let problem = if path.is_empty() {
         "is empty"
     } else if path.chars().any(char::is_control) {
@@ -321,14 +321,14 @@ fn safe_path(path: &str) -> Result<(), Refusal> {
 }
 
 /// Columns of a database have names like all else there. Whether there are such columns, the database knows.
-fn names(dataset: &TrainingDataset) -> Result<(), Refusal> {
+fn names(dataset: &TrainingDataset) -> Result<(), Box<Refusal>> {
     named(dataset)
         .try_for_each(|name| Name::new(name.as_str()).map(drop))
         .map_err(|problem| bad_dataset(format!("training_dataset: {problem}")))
 }
 
 /// Times that are no times, and ranges of them that hold none whenever they are read.
-fn times(query: &DeviceQuery) -> Result<(), Refusal> {
+fn times(query: &DeviceQuery) -> Result<(), Box<Refusal>> {
     let now = chrono::Utc::now();
     let resolved = |name: &str, moment: Option<Moment>| {
         moment
@@ -364,7 +364,7 @@ fn named(dataset: &TrainingDataset) -> impl Iterator<Item = &String> {
 }
 
 /// The columns that are named must be those that the upload has.
-fn known_columns(dataset: &TrainingDataset, stored: &StoredDataset) -> Result<(), Refusal> {
+fn known_columns(dataset: &TrainingDataset, stored: &StoredDataset) -> Result<(), Box<Refusal>> {
     let columns = stored.report.get("columns").and_then(Value::as_array);
     let known: Vec<&str> = columns
         .into_iter()

@@ -57,7 +57,7 @@ feed_contract!(feed);
 artifacts_contract!(artifacts);
 
 contract! {
-    folders, crate::contract::artifacts, of artifacts:
+    folders, contract::artifacts, of artifacts:
     a_folder_is_no_file_and_a_file_no_folder,
 }
 

@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 //! A process that is killed in the middle of its work, and what is left of what it had acknowledged.
 
-#[allow(dead_code, reason = "of the contract's helpers only a few are needed")]
 mod contract;
 
 use contract::fixtures::{new_model, new_run};

@@ -144,8 +144,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
+impl From<Box<Refusal>> for ApiError {
+    fn from(refusal: Box<Refusal>) -> Self {
         let mut error = ApiError::unprocessable(refusal.error, refusal.message).details(refusal.details);
         error.0.remedy = refusal.remedy;
         error
@@ -155,7 +155,7 @@ impl From<Refusal> for ApiError {
 impl From<SubmissionError> for ApiError {
     fn from(error: SubmissionError) -> Self {
         match error {
-            SubmissionError::Refused(refusal) => (*refusal).into(),
+            SubmissionError::Refused(refusal) => refusal.into(),
             SubmissionError::Store(error) => error.into(),
             SubmissionError::Internal(cause) => ApiError::internal(cause),
         }

@@ -16,7 +16,7 @@ pub mod store;
 macro_rules! contract {
     ($name:ident, $($suite:ident)::+, of $make:ident: $($test:ident),+ $(,)?) => {
         mod $name {
-            use $($suite)::+ as suite;
+            use $crate::$($suite)::+ as suite;
 
             $(
                 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +35,7 @@ macro_rules! contract {
 macro_rules! store_contract {
     ($make:ident) => {
         contract! {
-            models, crate::contract::store::models, of $make:
+            models, contract::store::models, of $make:
             a_new_model_is_a_draft_and_comes_back_as_it_was_made,
             numbers_of_models_are_never_given_twice,
             a_patch_changes_what_it_names_and_nothing_else,
@@ -48,7 +48,7 @@ macro_rules! store_contract {
             a_name_that_is_sql_stays_a_name,
         }
         contract! {
-            runs, crate::contract::store::runs, of $make:
+            runs, contract::store::runs, of $make:
             a_submit_writes_the_run_and_its_model,
             a_submit_forgets_the_last_run_but_not_its_result,
             of_many_submits_at_once_one_wins,
@@ -64,7 +64,7 @@ macro_rules! store_contract {
             a_series_needs_a_run,
         }
         contract! {
-            lifecycle, crate::contract::store::lifecycle, of $make:
+            lifecycle, contract::store::lifecycle, of $make:
             every_change_in_every_state_is_as_the_state_machine_says,
             a_good_end_is_written_in_full,
             a_bad_end_keeps_the_last_result,
@@ -81,7 +81,7 @@ macro_rules! store_contract {
             what_is_not_there_is_not_found,
         }
         contract! {
-            catalog, crate::contract::store::catalog, of $make:
+            catalog, contract::store::catalog, of $make:
             a_plugin_comes_back_as_it_was_kept,
             the_same_plugin_again_is_fine_and_another_content_is_not,
             the_newest_plugin_is_so_by_semantic_version,
@@ -93,7 +93,7 @@ macro_rules! store_contract {
             a_data_set_that_is_used_stays,
         }
         contract! {
-            ledger, crate::contract::store::ledger, of $make:
+            ledger, contract::store::ledger, of $make:
             a_token_comes_back_with_its_hash,
             a_revoked_token_stays_listed_with_the_time,
             a_request_with_a_key_is_answered_once,
@@ -110,7 +110,7 @@ macro_rules! store_contract {
 macro_rules! broker_contract {
     ($make:ident) => {
         contract! {
-            the_queue, crate::contract::broker, of $make:
+            the_queue, contract::broker, of $make:
             runs_are_taken_in_the_order_of_submits,
             a_worker_takes_from_its_queues_alone,
             eight_workers_at_once_never_take_the_same_run,
@@ -135,7 +135,7 @@ macro_rules! broker_contract {
 macro_rules! feed_contract {
     ($make:ident) => {
         contract! {
-            the_feed, crate::contract::feed, of $make:
+            the_feed, contract::feed, of $make:
             events_come_in_the_order_they_were_published,
             models_do_not_hear_each_other,
             reading_goes_on_after_a_number,
@@ -158,7 +158,7 @@ macro_rules! feed_contract {
 macro_rules! artifacts_contract {
     ($make:ident) => {
         contract! {
-            files, crate::contract::artifacts, of $make:
+            files, contract::artifacts, of $make:
             what_is_stored_is_read_in_every_way,
             a_large_file_is_stored_and_stays_where_it_was,
             a_file_that_cannot_be_read_leaves_nothing,

@@ -12,6 +12,7 @@ mod live;
 mod models;
 mod operation;
 mod results;
+mod schedules;
 mod socket;
 mod training;
 mod uploads;

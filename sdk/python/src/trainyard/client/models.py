@@ -570,6 +570,72 @@ class RunState(str, Enum):
     CANCELLED = 'CANCELLED'
 
 
+class Schedule(BaseModel):
+    """
+    Trainings at their times.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    created_at: AwareDatetime
+    """
+    When it was made.
+    """
+    cron: str
+    """
+    Minute, hour, day of the month, month, day of the week.
+    """
+    enabled: bool
+    """
+    Whether it is on.
+    """
+    id: int
+    """
+    Its number.
+    """
+    last_at: AwareDatetime | None = None
+    """
+    When it last did something.
+    """
+    last_error: str | None = None
+    """
+    Why the last time came to nothing.
+    """
+    last_run: str | None = None
+    """
+    The last training.
+    """
+    missed: str
+    """
+    What becomes of missed times: `skip` or `once`.
+    """
+    model_id: int
+    """
+    The model that is trained.
+    """
+    name: str
+    """
+    What its owner calls it.
+    """
+    next_at: AwareDatetime | None = None
+    """
+    The next time; null while it is off.
+    """
+    submission: dict[str, Any]
+    """
+    What is asked of each training.
+    """
+    time_zone: str
+    """
+    Whose clock that is.
+    """
+    updated_at: AwareDatetime
+    """
+    When it was last changed by somebody.
+    """
+
+
 class Scope(str, Enum):
     """
     What a token allows.
@@ -1320,6 +1386,41 @@ class TrainBody(BaseModel):
     """
 
 
+class NewScheduleBody(BaseModel):
+    """
+    What a new schedule is to be.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    cron: str
+    """
+    Minute, hour, day of the month, month, day of the week.
+    """
+    enabled: bool | None = None
+    """
+    Whether it is on; it is when nothing is said.
+    """
+    missed: str | None = None
+    """
+    What becomes of times at which no server was there: `skip` (nothing, as when nothing is said) or `once` (one training).
+    """
+    model_id: int
+    """
+    The model that is trained.
+    """
+    name: str
+    """
+    What its owner calls it.
+    """
+    submission: TrainBody | None = None
+    time_zone: str | None = None
+    """
+    Whose clock that is: a name of the IANA database; UTC when it is not said.
+    """
+
+
 class Report(BaseModel):
     """
     Everything about a run.
@@ -1359,4 +1460,35 @@ class Report(BaseModel):
     worked_seconds: float | None = None
     """
     Seconds that it was worked on so far; null while it waits.
+    """
+
+
+class SchedulePatchBody(BaseModel):
+    """
+    What is to change; what is absent stays.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    cron: str | None = None
+    """
+    Another time.
+    """
+    enabled: bool | None = None
+    """
+    On or off.
+    """
+    missed: str | None = None
+    """
+    Another policy.
+    """
+    name: str | None = None
+    """
+    Another name.
+    """
+    submission: TrainBody | None = None
+    time_zone: str | None = None
+    """
+    Another clock.
     """

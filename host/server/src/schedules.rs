@@ -12,6 +12,7 @@ use chrono::Utc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use trainyard_jobs::StoreError;
 use trainyard_jobs::schedule::{Missed, NewSchedule, Schedule, next_after};
 use utoipa::{IntoParams, ToSchema};
 
@@ -81,7 +82,17 @@ pub async fn create(
     _: NoQuery,
     Json(body): Json<NewScheduleBody>,
 ) -> Reply<Schedule> {
-    app.services.store.model(body.model_id).await?;
+    app.services
+        .store
+        .model(body.model_id)
+        .await
+        .map_err(|error| match error {
+            StoreError::NotFound { .. } => {
+                ApiError::unprocessable("no-such-model", format!("there is no model {}", body.model_id))
+                    .remedy("see GET /models")
+            }
+            error => error.into(),
+        })?;
     let schedule = NewSchedule {
         name: body.name,
         model_id: body.model_id,

@@ -8,7 +8,7 @@ use crate::options::WorkerOptions;
 use crate::pool::Pool;
 use crate::process::Runner;
 use crate::protocol::files;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -28,8 +28,8 @@ pub(crate) struct CodeStore {
     /// The file of the Python engine, and its digest once it was needed.
     python: Option<PathBuf>,
     python_digest: OnceCell<String>,
-    /// One compilation at a time: the same plugin is not compiled twice, and jobs keep a core.
-    compiling: tokio::sync::Mutex<()>,
+    /// By digest: the same plugin is not compiled twice at once, and none waits for another, such as for the Python engine.
+    compiling: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// Plugins whose code was found whole.
     seen: Mutex<HashSet<String>>,
 }
@@ -50,7 +50,7 @@ impl CodeStore {
             pool,
             python: options.python_engine.clone(),
             python_digest: OnceCell::new(),
-            compiling: tokio::sync::Mutex::new(()),
+            compiling: Mutex::default(),
             seen: Mutex::default(),
         }
     }
@@ -119,7 +119,12 @@ impl CodeStore {
         if let Some(code) = self.code(digest) {
             return Ok(code);
         }
-        let _one = self.compiling.lock().await;
+        let one = {
+            let mut compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+            compiling.retain(|_, one| Arc::strong_count(one) > 1);
+            compiling.entry(digest.to_owned()).or_default().clone()
+        };
+        let _one = one.lock().await;
         if let Some(code) = self.code(digest) {
             return Ok(code);
         }

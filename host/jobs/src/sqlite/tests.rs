@@ -308,3 +308,40 @@ async fn the_tables_themselves_refuse_a_state_that_is_none() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_file_of_the_first_version_keeps_its_models_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trainyard.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true);
+    let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let whole = sqlx::migrate!("../../migrations/sqlite");
+    let first = sqlx::migrate::Migrator {
+        migrations: whole.migrations[..1].to_vec().into(),
+        ..sqlx::migrate::Migrator::DEFAULT
+    };
+    first.run(&old).await.unwrap();
+    for statement in [
+        "INSERT INTO t_ai_models (id, name, name_folded, plugin, plugin_version, created_at, updated_at, metrics, description)
+         VALUES (7, 'Pump', 'pump', 'dlinear', '1.0.0', '2026-01-02T03:04:05.000000Z', '2026-01-02T03:04:05.000000Z',
+             '{\"mae\":0.5}', 'of the north')",
+        "INSERT INTO queue (run_id, queue) VALUES ('r1', 'ai_training')",
+    ] {
+        sqlx::query(statement).execute(&old).await.unwrap();
+    }
+    old.close().await;
+
+    let store = SqliteStore::new(Database::open(&path).await.unwrap());
+    let model = store.model(7).await.unwrap();
+    assert_eq!((model.name.as_str(), model.plugin.as_str()), ("Pump", "dlinear"));
+    assert_eq!(model.plugin_version.as_deref(), Some("1.0.0"));
+    assert_eq!(
+        (model.metrics["mae"].as_f64(), model.description.as_str()),
+        (Some(0.5), "of the north")
+    );
+    let run = store.submit(run("r1", 7)).await.unwrap();
+    assert_eq!(store.model(7).await.unwrap().task_id, Some(run.id));
+    assert_eq!(store.create_model(self::model("")).await.unwrap().id, 8);
+}

@@ -72,7 +72,7 @@ async fn what_makes_no_sense_is_refused_with_words() {
     }
     let mut body = good.clone();
     body["model_id"] = json!(4711);
-    server.post("/schedules", body).await.refused(404, "not-found");
+    server.post("/schedules", body).await.refused(422, "no-such-model");
 }
 
 #[tokio::test(flavor = "multi_thread")]

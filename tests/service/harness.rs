@@ -80,17 +80,7 @@ impl Service {
     /// With settings as environment variables, such as `TRAINYARD_WORKER_SLOTS`.
     pub fn with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings: Vec<_> = settings
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        let (process, address) = launch(folder.path(), &settings);
-        Service {
-            folder,
-            process,
-            address,
-            settings,
-        }
+        Self::launched(folder, settings)
     }
 
     /// Another service, whose files are those of a first: as two machines with a disk in common.
@@ -99,6 +89,10 @@ impl Service {
         std::fs::create_dir(folder.path().join("data")).unwrap();
         let files = folder.path().join("data/artifacts");
         std::os::unix::fs::symlink(first.data_dir().join("artifacts"), files).unwrap();
+        Self::launched(folder, settings)
+    }
+
+    fn launched(folder: tempfile::TempDir, settings: &[(&str, &str)]) -> Self {
         let settings: Vec<_> = settings
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))

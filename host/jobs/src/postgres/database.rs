@@ -21,7 +21,6 @@ const START: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Database {
     pub(super) readers: PgPool,
-    address: String,
 }
 
 impl Database {
@@ -52,12 +51,7 @@ impl Database {
             .max_connections(CONNECTIONS)
             .acquire_timeout(TURN)
             .connect_lazy_with(options);
-        Ok(Database { readers, address })
-    }
-
-    /// Where it is, without a password: `host:port/database`.
-    pub fn address(&self) -> &str {
-        &self.address
+        Ok(Database { readers })
     }
 
     /// Begins to write.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::process::{cargo, run};
+use crate::process::{run, tested_program};
 use crate::service::Service;
 use crate::{engine, paths, python};
 
@@ -28,13 +28,13 @@ pub fn test() -> Result<()> {
     run(python::command(&python)
         .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"])
         .current_dir(folder())
-        .env("TRAINYARD", program()?)
+        .env("TRAINYARD", tested_program()?)
         .env("TRAINYARD_PYTHON_ENGINE", engine::run()?))
 }
 
 fn generate(python: &Path, options: &[&str]) -> Result<()> {
     let data = tempfile::tempdir()?;
-    let service = Service::start(&program()?, data.path())?;
+    let service = Service::start(&tested_program()?, data.path())?;
     run(python::command(python)
         .arg("generate.py")
         .arg(format!("http://{}/openapi.json", service.address))
@@ -46,11 +46,6 @@ fn environment() -> Result<PathBuf> {
     let wanted = folder().join("requirements-dev.txt");
     let wanted = fs::read_to_string(&wanted).with_context(|| wanted.display().to_string())?;
     python::environment("client", &wanted)
-}
-
-fn program() -> Result<PathBuf> {
-    run(cargo().args(["build", "--package", "trainyard"]))?;
-    Ok(paths::target().join("debug/trainyard"))
 }
 
 fn folder() -> PathBuf {

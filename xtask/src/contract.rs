@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::process::{cargo, run};
+use crate::process::{run, tested_program};
 use crate::service::Service;
 use crate::{paths, python};
 
@@ -18,8 +18,7 @@ const SECONDS: &str = "100";
 /// Needs the plugins to be built.
 pub fn run_all() -> Result<()> {
     let python = python::environment("contract", TOOL)?;
-    run(cargo().args(["build", "--package", "trainyard"]))?;
-    let program = paths::target().join("debug/trainyard");
+    let program = tested_program()?;
     let data = tempfile::tempdir()?;
     let service = Service::start(&program, data.path())?;
     let url = format!("http://{}", service.address);

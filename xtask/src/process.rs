@@ -25,6 +25,12 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Builds the program as the tests have it, so that nothing is compiled twice for them and for what else tries it.
+pub fn tested_program() -> Result<std::path::PathBuf> {
+    run(cargo().args(["test", "--workspace", "--no-run", "--quiet", "--test", "service"]))?;
+    Ok(paths::target().join("debug/trainyard"))
+}
+
 /// Runs a command silently: whether it started and succeeded.
 pub fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())

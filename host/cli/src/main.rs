@@ -6,6 +6,7 @@ mod artifact;
 mod client;
 mod config;
 mod data;
+mod doctor;
 mod failure;
 mod library;
 mod log;
@@ -78,6 +79,9 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Download(options) => client::download(&options),
         Command::Model { client, command } => client::model(&client, &command),
         Command::Schedule { client, command } => client::schedule(&client, &command),
+        Command::Sweep { client, command } => client::sweep(&client, &command),
+        Command::Workers(options) => client::workers(&options),
+        Command::DeadLetters { client, command } => client::dead_letters(&client, &command),
         Command::Dataset { client, command } => client::dataset(&client, &command),
         Command::Data { command } => match command {
             DataCommand::Preview(options) => client::preview(&options),
@@ -86,6 +90,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Up(options) => start(options.flags(), &options.place, service::up),
         Command::Serve(options) => start(options.flags(), &options.place, service::serve),
         Command::Worker(options) => start(options.flags(), &options.place, service::worker),
+        Command::Doctor(options) => doctor::doctor(&options),
         Command::Token { place, json, command } => token::command(&place, &command, json),
         Command::Config { json, command } => config::command(&command, json),
     }

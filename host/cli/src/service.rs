@@ -30,7 +30,7 @@ pub fn up(config: &Config) -> Result<()> {
     run(config, Parts::All)
 }
 
-/// The server alone. Workers over the same data folder do the jobs.
+/// The server alone. Workers with the same configuration do the jobs.
 pub fn serve(config: &Config) -> Result<()> {
     run(config, Parts::Server)
 }
@@ -54,20 +54,22 @@ fn run(config: &Config, parts: Parts) -> Result<()> {
 }
 
 async fn start(config: &Config, parts: Parts) -> Result<()> {
-    let mut services = services(config).await?;
+    // First of all: what waits for a server that does not answer ends when it is told to.
     let shutdown = signals()?;
-    let fetched = match parts {
-        Parts::All | Parts::Worker if config.tdengine.dsn.is_some() => Some(Fetched::claim(&config.data_dir)?),
-        _ => None,
+    let mut services = tokio::select! {
+        services = services(config) => services?,
+        () = ended(shutdown.clone()) => return Ok(()),
+    };
+    let fetched = match config.tdengine.dsn {
+        Some(_) => Some(Fetched::claim(&config.data_dir)?),
+        None => None,
     };
     services.tdengine = fetched
         .as_ref()
         .and_then(|fetched| config.tdengine_options(&fetched.folder));
 
-    let worker = match parts {
-        Parts::Server => None,
-        Parts::All | Parts::Worker => Some(start_worker(config, &services).await?),
-    };
+    // A server takes no jobs, but what somebody waits for (inspections, predictions) is done here.
+    let worker = start_worker(config, &services).await?;
     let server = match parts {
         Parts::Worker => None,
         Parts::All | Parts::Server => {
@@ -82,13 +84,12 @@ async fn start(config: &Config, parts: Parts) -> Result<()> {
             let address = listener
                 .local_addr()
                 .map_err(|error| Failure::Service(format!("the service cannot start: {error}")))?;
-            let compute = worker.as_ref().map(Worker::compute);
             let offered = trainyard_server::Services {
                 store: services.store.clone(),
                 broker: services.broker.clone(),
                 feed: services.feed.clone(),
                 artifacts: services.artifacts.clone(),
-                compute,
+                compute: Some(worker.compute()),
             };
             announce(&services.store, address, parts).await;
             Some(trainyard_server::serve(
@@ -100,7 +101,7 @@ async fn start(config: &Config, parts: Parts) -> Result<()> {
         }
     };
     if parts == Parts::Worker {
-        println!("worker ready; jobs come from {}", config.data_dir.display());
+        println!("worker ready; jobs come from {}", config.queue_place());
     }
     let serving = async {
         match server {
@@ -109,15 +110,20 @@ async fn start(config: &Config, parts: Parts) -> Result<()> {
         }
     };
     let working = async {
-        if let Some(worker) = &worker {
-            let looking = async {
-                source::tell(worker).await;
-                std::future::pending().await
-            };
-            tokio::select! {
-                () = worker.run(ended(shutdown.clone())) => {}
-                () = looking => {}
+        let looking = async {
+            source::tell(&worker).await;
+            std::future::pending().await
+        };
+        let shutdown = ended(shutdown.clone());
+        let doing = async {
+            match parts {
+                Parts::Server => worker.attend(shutdown).await,
+                Parts::All | Parts::Worker => worker.run(shutdown).await,
             }
+        };
+        tokio::select! {
+            () = doing => {}
+            () = looking => {}
         }
     };
     let (served, ()) = tokio::join!(serving, working);
@@ -232,7 +238,7 @@ async fn announce(store: &Arc<dyn Store>, address: std::net::SocketAddr, parts: 
     println!("trainyard {} at http://{address}", env!("CARGO_PKG_VERSION"));
     println!("  documentation of the API: http://{address}/docs");
     if parts == Parts::Server {
-        println!("  this process only serves; start `trainyard worker` over the same data folder to train");
+        println!("  this process takes no trainings; start `trainyard worker` with the same configuration for that");
     }
     if store.tokens().await.is_ok_and(|tokens| tokens.is_empty()) {
         println!(
@@ -271,6 +277,20 @@ async fn ended(mut shutdown: watch::Receiver<bool>) {
 }
 
 impl Config {
+    /// Where the queue is, without its password.
+    fn queue_place(&self) -> String {
+        match &self.redis.url {
+            Some(url) => format!(
+                "Redis at {}",
+                url.rsplit('@')
+                    .next()
+                    .unwrap_or_default()
+                    .trim_start_matches("redis://")
+            ),
+            None => self.data_dir.display().to_string(),
+        }
+    }
+
     /// What trainings may ask for.
     fn allowance(&self) -> Allowance {
         Allowance {
@@ -296,7 +316,7 @@ impl Config {
     }
 
     /// What the worker is to do.
-    fn worker_options(&self, program: PathBuf) -> WorkerOptions {
+    pub fn worker_options(&self, program: PathBuf) -> WorkerOptions {
         let defaults = WorkerOptions::new(program, &self.data_dir);
         let worker = &self.worker;
         WorkerOptions {
@@ -306,6 +326,7 @@ impl Config {
             threads: worker.threads,
             warm: worker.warm,
             queues: worker.queues.clone(),
+            labels: worker.labels.clone(),
             allowance: self.allowance(),
             lease: Duration::from_secs(worker.lease_seconds),
             renew: Duration::from_secs(worker.renew_seconds),

@@ -1,6 +1,6 @@
 //! The port for who does what next.
 
-use crate::{ModelId, Run, RunId, RunState};
+use crate::{ModelId, Run, RunId, RunState, Timestamp};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,26 +12,31 @@ use std::time::Duration;
 pub enum JobKind {
     /// Train it: the run's row says how, or, when there is none, the job's configuration.
     Train,
+    /// Train a trial of a sweep: the run's row says how. No worker but ours knows such jobs, so they have a queue of their own, and no
+    /// limit of trainings a minute.
+    Trial,
     /// Judge what its last training gave.
     Evaluate,
 }
 
 impl JobKind {
     /// Every kind.
-    pub const ALL: [JobKind; 2] = [JobKind::Train, JobKind::Evaluate];
+    pub const ALL: [JobKind; 3] = [JobKind::Train, JobKind::Trial, JobKind::Evaluate];
 
-    /// The original's name of the task.
+    /// The name of the task: the original's, where the original has it.
     pub const fn task(self) -> &'static str {
         match self {
             JobKind::Train => "app.tasks.ai.train_model",
+            JobKind::Trial => "trainyard.train_trial",
             JobKind::Evaluate => "app.tasks.ai.evaluate_model",
         }
     }
 
-    /// The original's queue of the task.
+    /// The queue of the task: the original's, where the original has it.
     pub const fn queue(self) -> &'static str {
         match self {
             JobKind::Train => "ai_training",
+            JobKind::Trial => "ai_sweeps",
             JobKind::Evaluate => "ai_evaluation",
         }
     }
@@ -58,7 +63,10 @@ impl Job {
     pub fn train(run: &Run) -> Self {
         Job {
             run: run.id.clone(),
-            kind: JobKind::Train,
+            kind: match run.sweep_id {
+                None => JobKind::Train,
+                Some(_) => JobKind::Trial,
+            },
             model: run.model_id,
             config: json!({
                 "training_dataset": run.training_dataset,
@@ -67,6 +75,47 @@ impl Job {
             priority: 0,
         }
     }
+}
+
+impl Run {
+    /// The queue that its job goes to.
+    pub fn queue(&self) -> String {
+        labelled(Job::train(self).kind.queue(), &self.labels)
+    }
+}
+
+/// The most labels of a worker or a job.
+pub const MOST_LABELS: usize = 5;
+
+/// The queue of jobs that ask for labels: `ai_training@gpu+large`. Each set of labels is a queue of its own, so that no worker has
+/// to look at jobs that it cannot take.
+pub fn labelled(queue: &str, labels: &[String]) -> String {
+    if labels.is_empty() {
+        return queue.to_owned();
+    }
+    let mut labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    format!("{queue}@{}", labels.join("+"))
+}
+
+/// The queues that a worker with labels serves: those it is told, for every set of its labels.
+pub fn served(queues: &[String], labels: &[String]) -> Vec<String> {
+    let mut labels = labels.to_vec();
+    labels.sort_unstable();
+    labels.dedup();
+    labels.truncate(MOST_LABELS);
+    // Jobs that ask for most come first: fewer workers can take them.
+    let mut sets: Vec<Vec<String>> = (0..1_usize << labels.len())
+        .map(|set| {
+            let chosen = labels.iter().enumerate().filter(|(bit, _)| set >> bit & 1 == 1);
+            chosen.map(|(_, label)| label.clone()).collect()
+        })
+        .collect();
+    sets.sort_by_key(|set| std::cmp::Reverse(set.len()));
+    sets.iter()
+        .flat_map(|set| queues.iter().map(|queue| labelled(queue, set)))
+        .collect()
 }
 
 /// A job that a worker has taken for as long as it renews the lease.
@@ -87,6 +136,8 @@ pub enum Outcome {
     Done(Value),
     /// Badly, and why.
     Failed(String),
+    /// Badly: whoever had it died, again and again. It goes to the dead letters.
+    GivenUp(String),
     /// Somebody stopped it.
     Stopped,
 }
@@ -106,6 +157,22 @@ impl Outcome {
         }
     }
 }
+
+/// A job that was given up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Where it waited.
+    pub queue: String,
+    /// What was to be done.
+    pub job: Job,
+    /// Why nobody tries any more.
+    pub error: String,
+    /// When it was given up.
+    pub at: Timestamp,
+}
+
+/// The most dead letters that are kept; the oldest go first.
+pub const MOST_DEAD_LETTERS: usize = 1000;
 
 /// A word to whichever worker has a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +221,12 @@ pub trait Broker: Send + Sync {
 
     /// Takes a run out of its queue that nobody has; whether it was there.
     async fn withdraw(&self, run: &RunId) -> Result<bool, BrokerError>;
+
+    /// The jobs that were given up, newest first.
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, BrokerError>;
+
+    /// Takes a run out of the dead letters; none if it is not there.
+    async fn remove_dead_letter(&self, run: &RunId) -> Result<Option<DeadLetter>, BrokerError>;
 
     /// Jobs that wait and jobs that are taken, of all queues.
     async fn depth(&self) -> Result<(u64, u64), BrokerError>;

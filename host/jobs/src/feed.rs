@@ -1,6 +1,6 @@
 //! The port for what happens right now.
 
-use crate::{Entry, Event, ModelId, RunId};
+use crate::{Entry, Event, ModelId, Run, RunId, RunState};
 use async_trait::async_trait;
 
 /// What a subscriber gets.
@@ -40,4 +40,36 @@ pub trait Feed: Send + Sync {
 
     /// Forgets a model.
     async fn forget(&self, model: ModelId);
+}
+
+impl dyn Feed {
+    /// Adds an event of a run to the feed of its model. Of trials nothing is told there: the model is none of theirs.
+    pub async fn tell(&self, run: &Run, event: Event) {
+        if run.sweep_id.is_none() {
+            self.publish(run.model_id, &run.id, event).await;
+        }
+    }
+
+    /// Tells where a run is.
+    pub async fn tell_status(&self, run: &Run) {
+        let status = Event::Status {
+            status: run.state,
+            progress: run.progress,
+            attempt: run.attempt,
+        };
+        self.tell(run, status).await;
+    }
+
+    /// Tells that a run is over, and why it failed if it did.
+    pub async fn tell_end(&self, run: &Run) {
+        self.tell_status(run).await;
+        let end = Event::End {
+            status: run.state,
+            error: match run.state {
+                RunState::Error => run.error_log.clone(),
+                _ => None,
+            },
+        };
+        self.tell(run, end).await;
+    }
 }

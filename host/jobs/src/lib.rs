@@ -36,10 +36,14 @@ pub mod sqlite;
 pub mod state;
 mod store;
 pub mod submission;
+pub mod sweep;
 mod token;
+mod worker;
 
 pub use artifacts::{ArtifactError, Artifacts, ByteStream, StoredObject};
-pub use broker::{Broker, BrokerError, Delivery, Job, JobKind, Outcome, Signal};
+pub use broker::{
+    Broker, BrokerError, DeadLetter, Delivery, Job, JobKind, MOST_LABELS, Outcome, Signal, labelled, served,
+};
 pub use compute::{
     Compute, ComputeError, DataReport, Evaluation, PluginReport, PredictInput, PredictOptions, Prediction, Rows,
 };
@@ -51,6 +55,7 @@ pub use plugin::PluginVersion;
 pub use run::{Finished, NewRun, ResourceUsage, Run, RunFilter, RunLimits, RunState, SeriesPoint};
 pub use store::{Claim, IdempotentRequest, Replay, Store, StoreError};
 pub use token::{NewToken, Scope, Token};
+pub use worker::{WorkerDetails, WorkerRow};
 
 /// The time, as rows and events have it.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

@@ -144,6 +144,10 @@ pub struct Run {
     pub seed: u32,
     /// What it may use.
     pub limits: RunLimits,
+    /// What a worker has to have to take it.
+    pub labels: Vec<String>,
+    /// The sweep whose trial it is, if it is one.
+    pub sweep_id: Option<i64>,
     /// Figures on the test rows.
     pub metrics: Map<String, Value>,
     /// Where its result lies: a prefix in the artifacts.
@@ -185,6 +189,26 @@ pub struct NewRun {
     pub seed: u32,
     /// What it may use.
     pub limits: RunLimits,
+    /// What a worker has to have to take it.
+    pub labels: Vec<String>,
+}
+
+impl Run {
+    /// The same once more, under a new name.
+    pub fn again(&self, id: RunId) -> NewRun {
+        NewRun {
+            id,
+            model_id: self.model_id,
+            plugin: self.plugin.clone(),
+            plugin_version: self.plugin_version.clone(),
+            plugin_digest: self.plugin_digest.clone(),
+            training_dataset: self.training_dataset.clone(),
+            training_parameters: self.training_parameters.clone(),
+            seed: self.seed,
+            limits: self.limits.clone(),
+            labels: self.labels.clone(),
+        }
+    }
 }
 
 /// A good end.

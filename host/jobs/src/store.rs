@@ -2,9 +2,10 @@
 
 use crate::schedule::{Fired, NewSchedule, Schedule};
 use crate::state::Change;
+use crate::sweep::{Plan, Sweep, SweepState, Told, Trials};
 use crate::{
     Model, ModelFilter, ModelId, ModelPatch, NewModel, NewRun, NewToken, Page, PluginVersion, ResourceUsage, Run,
-    RunFilter, RunId, RunState, SeriesPoint, StoredDataset, Timestamp, Token,
+    RunFilter, RunId, RunState, SeriesPoint, StoredDataset, Timestamp, Token, WorkerDetails, WorkerRow,
 };
 use async_trait::async_trait;
 use serde_json::Value;
@@ -114,7 +115,7 @@ pub trait Store: Send + Sync {
     async fn submit(&self, run: NewRun) -> Result<Run, StoreError>;
     /// Reads a run.
     async fn run(&self, id: &RunId) -> Result<Run, StoreError>;
-    /// Lists a model's runs, newest first.
+    /// Lists a model's runs, newest first, without the trials of sweeps.
     async fn runs(&self, filter: &RunFilter) -> Result<Page<Run>, StoreError>;
     /// The runs that are not over, oldest first: what has to be in the broker.
     async fn unfinished_runs(&self) -> Result<Vec<Run>, StoreError>;
@@ -158,6 +159,36 @@ pub trait Store: Send + Sync {
     async fn schedule_fired(&self, id: i64, fired: &Fired) -> Result<bool, StoreError>;
     /// Takes an office that one process has for all, for so long, or keeps it; whether it is the holder's.
     async fn hold(&self, office: &str, holder: &str, lease: Duration) -> Result<bool, StoreError>;
+
+    /// Keeps a sweep with its trials, which are runs that the model's row knows nothing of. All of it or nothing.
+    async fn add_sweep(&self, model: ModelId, plan: &Plan, trials: &[NewRun]) -> Result<(Sweep, Vec<Run>), StoreError>;
+    /// Reads a sweep.
+    async fn sweep(&self, id: i64) -> Result<Sweep, StoreError>;
+    /// The last sweeps, of one model or of all, newest first.
+    async fn sweeps(&self, model: Option<ModelId>) -> Result<Vec<Sweep>, StoreError>;
+    /// The sweeps that are not over, oldest first.
+    async fn unfinished_sweeps(&self) -> Result<Vec<Sweep>, StoreError>;
+    /// A sweep's trials, in their order.
+    async fn trials(&self, sweep: i64) -> Result<Trials, StoreError>;
+    /// What a sweep's trials told of a figure, up to a step or at all; nothing of those that told nothing.
+    async fn told(&self, sweep: i64, name: &str, up_to: Option<u64>) -> Result<Vec<Told>, StoreError>;
+    /// Moves a sweep that is not over to another state; false if it is over, or there already.
+    async fn change_sweep(
+        &self,
+        id: i64,
+        state: SweepState,
+        best: Option<&RunId>,
+        note: Option<&str>,
+    ) -> Result<bool, StoreError>;
+    /// Makes the result of a run that is TRAINED that of its model; [`StoreError::Active`] while a run of it is under way.
+    async fn adopt(&self, run: &RunId) -> Result<Run, StoreError>;
+
+    /// Notes what a worker says of itself, and that it lives.
+    async fn announce_worker(&self, name: &str, details: &WorkerDetails) -> Result<(), StoreError>;
+    /// A worker ends.
+    async fn leave_worker(&self, name: &str) -> Result<(), StoreError>;
+    /// The workers of the last hour, by name.
+    async fn workers(&self) -> Result<Vec<WorkerRow>, StoreError>;
 
     /// Adds to a run's series. What is said again of a name and step counts; a number that is not finite is a conflict.
     async fn add_series(&self, id: &RunId, points: &[SeriesPoint]) -> Result<(), StoreError>;

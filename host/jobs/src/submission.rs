@@ -1,6 +1,7 @@
 //! What is checked before a training is taken, over REST or from the queue: the plugin, its parameters, and as much of the
 //! data set as can be known without its rows. Whether those are fit to learn from shows when a worker reads them.
 
+use crate::broker::MOST_LABELS;
 use crate::{
     Model, NewRun, PluginVersion, RunId, RunLimits, Source, Store, StoreError, StoredDataset, TrainingDataset,
 };
@@ -30,7 +31,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(error: &'static str, message: impl AsRef<str>) -> Box<Self> {
+    pub(crate) fn new(error: &'static str, message: impl AsRef<str>) -> Box<Self> {
         Box::new(Refusal {
             error,
             message: message.as_ref().to_owned(),
@@ -92,6 +93,8 @@ pub struct Submission {
     pub time_limit: Option<u64>,
     /// MiB that the run may use.
     pub memory_limit_mb: Option<u64>,
+    /// What a worker has to have to take it.
+    pub labels: Vec<String>,
 }
 
 /// What trainings may ask for.
@@ -167,6 +170,7 @@ pub async fn new_run(
             time_seconds,
             memory_mb,
         },
+        labels: labels(submission.labels)?,
     })
 }
 
@@ -176,6 +180,32 @@ async fn usual_dataset(store: &dyn Store, model: &Model) -> Result<Value, StoreE
         (Value::Null, Some(run)) => Ok(store.run(run).await?.training_dataset),
         (own, _) => Ok(own.clone()),
     }
+}
+
+/// Labels as a worker has them, in order.
+fn labels(mut given: Vec<String>) -> Result<Vec<String>, Box<Refusal>> {
+    if let Some(bad) = given.iter().find(|label| !is_label(label)) {
+        let message = format!(
+            "labels: {} is no label: it has 1 to 32 small letters, digits, - and _",
+            quoted(bad)
+        );
+        return Err(Refusal::new("invalid-label", message));
+    }
+    given.sort_unstable();
+    given.dedup();
+    if given.len() > MOST_LABELS {
+        let message = format!("labels: there are {}; a job may ask for {MOST_LABELS}", given.len());
+        return Err(Refusal::new("invalid-label", message));
+    }
+    Ok(given)
+}
+
+/// Whether a text can be a label.
+pub fn is_label(text: &str) -> bool {
+    (1..=32).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
 }
 
 fn limited(name: &str, given: Option<u64>, usual: u64, least: u64, most: u64) -> Result<u64, Box<Refusal>> {

@@ -251,11 +251,15 @@ async fn a_server_that_is_not_there_is_named_without_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_of_a_newer_version_is_left_alone() {
+async fn a_database_of_a_newer_version_is_used_until_it_says_otherwise() {
     let Some(adapter) = store().await else { return };
     let later = "INSERT INTO trainyard._sqlx_migrations (version, description, success, checksum, execution_time)
          VALUES (9999, 'later', TRUE, '', 0)";
     adapter.server.sql(&adapter.url, later).unwrap();
+    // While a service is being upgraded, old programs go on beside new ones, which have added to the tables.
+    Database::open(&adapter.url).await.unwrap();
+    let changed = "UPDATE trainyard.compatibility SET oldest = 9999";
+    adapter.server.sql(&adapter.url, changed).unwrap();
     let error = Database::open(&adapter.url).await.err().unwrap().to_string();
     assert!(error.contains("newer version"), "{error}");
 }

@@ -55,7 +55,8 @@ fn job(run: &str) -> Job {
     Job {
         run: run.to_owned(),
         kind: JobKind::Train,
-        model: 7,
+        // A model is trained by one run at a time.
+        model: contract::fixtures::number(run),
         config: json!({"training_parameters": {"epochs": 3}}),
         priority: 0,
     }
@@ -363,4 +364,52 @@ async fn a_reader_in_another_process_sees_every_event_over_a_dead_server() {
         matches!(&next, FeedItem::Entry(entry) if entry.number == second),
         "{next:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_locked_while_a_run_trains_it() {
+    let Some(server) = Server::start().unwrap() else { return };
+    let broker = broker_on(&server, unlimited()).await;
+    let key = "ai:training:lock:7";
+    for run in ["r1", "r2"] {
+        broker.enqueue("q", &Job { model: 7, ..job(run) }).await.unwrap();
+    }
+    let first = broker.take(&["q"], "w", LONG).await.unwrap().unwrap();
+    assert_eq!(ask::<String>(&server, 0, &["GET", key]).await, first.job.run);
+    assert!(ask::<i64>(&server, 0, &["TTL", key]).await > 3590);
+    // The other waits its turn, and loses none of its own.
+    assert_eq!(broker.take(&["q"], "w", LONG).await.unwrap(), None);
+    let _: i64 = ask(&server, 0, &["EXPIRE", key, "60"]).await;
+    broker.renew(&first, LONG).await.unwrap();
+    assert!(ask::<i64>(&server, 0, &["TTL", key]).await > 3590);
+    broker.acknowledge(&first, &Outcome::Stopped).await.unwrap();
+    assert_eq!(ask::<Option<String>>(&server, 0, &["GET", key]).await, None);
+    let second = loop {
+        match broker.take(&["q"], "w", LONG).await.unwrap() {
+            Some(delivery) => break delivery,
+            None => broker.wait(&["q"], Duration::from_secs(1)).await,
+        }
+    };
+    assert_eq!(second.job.run, "r2");
+    // Somebody else's lock is left to them.
+    let _: String = ask(&server, 0, &["SET", key, "another program"]).await;
+    broker.release(&second).await.unwrap();
+    assert_eq!(ask::<String>(&server, 0, &["GET", key]).await, "another program");
+    assert_eq!(broker.take(&["q"], "w", LONG).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_with_a_time_that_is_none_fails_with_words() {
+    let Some(server) = Server::start().unwrap() else { return };
+    let broker = broker_on(&server, unlimited()).await;
+    let message = json!({
+        "body": "W1s3LCB7fV0sIHt9LCB7fV0=", "content-encoding": "utf-8", "content-type": "application/json",
+        "headers": {"id": "r1", "task": "app.tasks.ai.train_model", "eta": "tomorrow"},
+        "properties": {"delivery_tag": "t1", "body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "q"}},
+    });
+    let _: i64 = ask(&server, 0, &["LPUSH", "q", &message.to_string()]).await;
+    assert_eq!(broker.take(&["q"], "w", LONG).await.unwrap(), None);
+    let result: String = ask(&server, 1, &["GET", "celery-task-meta-r1"]).await;
+    assert!(result.contains("FAILURE") && result.contains("tomorrow"), "{result}");
+    assert_eq!(ask::<i64>(&server, 0, &["HLEN", "unacked"]).await, 0);
 }

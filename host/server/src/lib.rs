@@ -41,8 +41,11 @@ mod scheduler;
 mod schedules;
 mod schema;
 mod staging;
+mod sweeper;
+mod sweeps;
 pub mod tokens;
 mod training;
+mod workers;
 
 pub use app::Services;
 pub use options::Options;
@@ -70,5 +73,6 @@ pub async fn serve(
     let app = App::new(services, options, closed);
     let router = router::build(app.clone());
     tokio::spawn(scheduler::run(app.clone()));
+    tokio::spawn(sweeper::run(app.clone()));
     connections::serve(listener, router, app, shutdown, closing).await
 }

@@ -24,6 +24,7 @@ use utoipa::{Modify, OpenApi as _};
         (name = "datasets", description = "Tables: uploaded ones, and looks at any"),
         (name = "plugins", description = "Uploaded algorithms"),
         (name = "schedules", description = "Trainings at their times"),
+        (name = "sweeps", description = "Many trainings over a space of parameters"),
         (name = "access", description = "Tokens, tickets and the audit log"),
         (name = "operation", description = "For whoever runs the service"),
     )

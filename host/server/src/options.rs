@@ -9,8 +9,6 @@ use trainyard_jobs::submission::Allowance;
 pub struct Options {
     /// What trainings may ask for.
     pub allowance: Allowance,
-    /// The queue that trainings go to.
-    pub queue: String,
     /// Where uploads lie until they are checked and stored. What is left of an earlier server is removed at the start.
     pub staging: PathBuf,
     /// Bytes of a JSON body at most.
@@ -53,7 +51,6 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             allowance: Allowance::default(),
-            queue: "ai_training".into(),
             staging: std::env::temp_dir().join("trainyard-uploads"),
             max_body_bytes: 1 << 20,
             max_plugin_bytes: 64 << 20,

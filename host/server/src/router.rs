@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::{
     access, datasets, files, gate, idempotency, live, logs, models, openapi, operation, plugins, predicting, report,
-    runs, schedules, training,
+    runs, schedules, sweeps, training, workers,
 };
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -41,6 +41,7 @@ fn once() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(models::create))
         .routes(routes!(training::train))
         .routes(routes!(schedules::create))
+        .routes(routes!(sweeps::create))
 }
 
 /// Answered soon, or not at all.
@@ -65,6 +66,16 @@ fn soon() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(datasets::preview))
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::read, schedules::update, schedules::delete))
+        .routes(routes!(sweeps::of_model))
+        .routes(routes!(sweeps::list))
+        .routes(routes!(sweeps::read))
+        .routes(routes!(sweeps::trials))
+        .routes(routes!(sweeps::stop))
+        .routes(routes!(sweeps::adopt))
+        .routes(routes!(workers::list))
+        .routes(routes!(workers::dead_letters))
+        .routes(routes!(workers::replay))
+        .routes(routes!(workers::discard))
         .routes(routes!(access::list, access::create))
         .routes(routes!(access::revoke))
         .routes(routes!(access::ticket))

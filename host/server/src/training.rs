@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use trainyard_jobs::submission::{self, Submission, SubmissionError};
-use trainyard_jobs::{Event, Job, Model, Run, RunId, RunState, Signal, StoreError};
+use trainyard_jobs::{Event, Job, LogLevel, Model, Run, RunId, Signal, StoreError};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -34,6 +34,9 @@ pub struct TrainBody {
     /// MiB that the run may use; the server has a largest and a usual value.
     #[schema(minimum = 64)]
     memory_limit_mb: Option<u64>,
+    /// What a worker has to have to take the run, such as `gpu`: see `GET /workers`.
+    #[schema(max_items = 5)]
+    labels: Option<Vec<String>>,
 }
 
 impl From<TrainBody> for Submission {
@@ -44,6 +47,7 @@ impl From<TrainBody> for Submission {
             seed: body.seed,
             time_limit: body.time_limit,
             memory_limit_mb: body.memory_limit_mb,
+            labels: body.labels.unwrap_or_default(),
         }
     }
 }
@@ -52,10 +56,22 @@ impl TrainBody {
     /// As it is kept for later.
     pub fn stored(self) -> Result<Map<String, Value>, ApiError> {
         match serde_json::to_value(Submission::from(self)) {
-            Ok(Value::Object(submission)) => Ok(submission.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+            Ok(Value::Object(submission)) => Ok(submission
+                .into_iter()
+                .filter(|(_, value)| !says_nothing(value))
+                .collect()),
             Ok(_) => Ok(Map::new()),
             Err(error) => Err(ApiError::internal(error)),
         }
+    }
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
     }
 }
 
@@ -68,13 +84,9 @@ pub async fn submit(app: &App, who: &str, model: &Model, id: RunId, asked: Submi
     app.note(who, "train", &format!("model {}", model.id), &details).await;
     // The row is written, and the row is the truth: what is missing in the queue is put there later by a worker's sweep.
     // First, so that nothing that the worker tells comes before it.
-    let status = Event::Status {
-        status: RunState::Pending,
-        progress: 0.0,
-        attempt: 0,
-    };
-    app.services.feed.publish(model.id, &run.id, status).await;
-    if let Err(error) = app.services.broker.enqueue(&app.options.queue, &Job::train(&run)).await {
+    app.services.feed.tell_status(&run).await;
+    app.warn_of_missing_workers(&run).await;
+    if let Err(error) = app.services.broker.enqueue(&run.queue(), &Job::train(&run)).await {
         tracing::warn!(%error, run = %run.id, "a run could not be queued yet");
     }
     Ok(run)
@@ -156,25 +168,47 @@ pub async fn stop(
         })?;
     app.audit(&caller, "stop", format!("model {}", path.id), json!({"run": run.id}))
         .await;
-    if run.state.is_final() {
-        let status = Event::Status {
-            status: run.state,
-            progress: run.progress,
-            attempt: run.attempt,
-        };
-        app.services.feed.publish(path.id, &run.id, status).await;
-        let end = Event::End {
-            status: run.state,
-            error: None,
-        };
-        app.services.feed.publish(path.id, &run.id, end).await;
-        if let Err(error) = app.services.broker.withdraw(&run.id).await {
-            tracing::warn!(%error, run = %run.id, "a stopped run is still in its queue; whoever takes it will see");
-        }
-    } else if let Err(error) = app.services.broker.signal(Signal::Stop(run.id.clone())).await {
-        tracing::warn!(%error, run = %run.id, "the worker was not told to stop; it will see the row");
-    }
+    app.end_stopped(&run).await;
     ok(run)
+}
+
+impl App {
+    /// Tells everyone of a run that somebody wants to stop: that it is over, or its worker.
+    pub async fn end_stopped(&self, run: &Run) {
+        let (broker, feed) = (&self.services.broker, &self.services.feed);
+        if run.state.is_final() {
+            feed.tell_end(run).await;
+            if let Err(error) = broker.withdraw(&run.id).await {
+                tracing::warn!(%error, run = %run.id, "a stopped run is still in its queue; whoever takes it will see");
+            }
+        } else if let Err(error) = broker.signal(Signal::Stop(run.id.clone())).await {
+            tracing::warn!(%error, run = %run.id, "the worker was not told to stop; it will see the row");
+        }
+    }
+
+    /// A word in the log of a run that nobody can take right now.
+    async fn warn_of_missing_workers(&self, run: &Run) {
+        if run.labels.is_empty() {
+            return;
+        }
+        let queue = Job::train(run).kind.queue();
+        let taken = match self.services.store.workers().await {
+            Ok(workers) => workers.iter().any(|worker| worker.can_take(queue, &run.labels)),
+            Err(_) => return,
+        };
+        if !taken {
+            let message = format!(
+                "no worker that is there now has the labels {}; the run waits for one (see `trainyard workers`)",
+                run.labels.join(", ")
+            );
+            let event = Event::Log {
+                timestamp: chrono::Utc::now(),
+                level: LogLevel::Warning,
+                message,
+            };
+            self.services.feed.tell(run, event).await;
+        }
+    }
 }
 
 fn not_training(model: i64) -> ApiError {

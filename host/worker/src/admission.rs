@@ -5,12 +5,10 @@ use crate::compute::Desk;
 use crate::worker::Shared;
 use serde_json::{Map, Value, json};
 use trainyard_jobs::submission::{self, Submission};
-use trainyard_jobs::{
-    Compute, ComputeError, Event, Job, Model, ModelPatch, Outcome, Run, RunState, StoreError, TrainingDataset,
-};
+use trainyard_jobs::{Compute, ComputeError, Job, Model, ModelPatch, Outcome, Run, StoreError, TrainingDataset};
 
 /// What a configuration may say.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 9] = [
     "training_dataset",
     "training_parameters",
     "plugin",
@@ -18,6 +16,7 @@ const KNOWN: [&str; 8] = [
     "seed",
     "time_limit",
     "memory_limit_mb",
+    "labels",
     "dataset",
 ];
 
@@ -71,6 +70,11 @@ pub(crate) async fn admit(shared: &Shared, job: &Job) -> Result<Run, Refused> {
             .map_err(|_| Refused::Job("seed is not between 0 and 4294967295".into()))?,
         time_limit: number("time_limit")?,
         memory_limit_mb: number("memory_limit_mb")?,
+        labels: match config.get("labels") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(labels) => serde_json::from_value(labels.clone())
+                .map_err(|_| Refused::Job(format!("labels is {labels}; it has to be a list of texts")))?,
+        },
     };
     let allowance = &shared.options.allowance;
     let run = submission::new_run(&*shared.store, &model, job.run.clone(), asked, allowance)
@@ -85,12 +89,7 @@ pub(crate) async fn admit(shared: &Shared, job: &Job) -> Result<Run, Refused> {
     if let Err(error) = shared.store.audit("queue", "train", &subject, &details).await {
         tracing::warn!(run = run.id, %error, "the audit log misses a submit");
     }
-    let status = Event::Status {
-        status: RunState::Pending,
-        progress: 0.0,
-        attempt: 0,
-    };
-    shared.feed.publish(run.model_id, &run.id, status).await;
+    shared.feed.tell_status(&run).await;
     Ok(run)
 }
 

@@ -144,7 +144,8 @@ impl CodeStore {
     pub async fn keep(&self, digest: &str, runner: &Runner) -> Result<(), Failure> {
         let mut from = runner.open_result(files::CODE)?;
         let to = self.path(digest);
-        let beside = self.folder.join(format!(".{digest}.{}", runner.pid()));
+        // Another worker, perhaps in another container, may do the same.
+        let beside = self.folder.join(format!(".{digest}.{}", uuid::Uuid::new_v4()));
         tokio::task::spawn_blocking(move || {
             let copied = File::create(&beside)
                 .and_then(|mut file| {

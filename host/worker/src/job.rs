@@ -19,8 +19,7 @@ use tokio::time::{Duration, Instant};
 use trainyard_data::tdengine::{Fetched, Progress};
 use trainyard_jobs::state::{Change, MOST_ATTEMPTS};
 use trainyard_jobs::{
-    ArtifactError, Claim, Delivery, Event, Finished, JobKind, LogLevel, Outcome, Run, RunState, StoreError,
-    TrainingDataset,
+    ArtifactError, Claim, Delivery, Finished, JobKind, LogLevel, Outcome, Run, RunState, StoreError, TrainingDataset,
 };
 
 /// What the names of jobs' folders begin with.
@@ -89,6 +88,13 @@ pub(crate) async fn run(shared: Arc<Shared>, desk: Arc<Desk>, delivery: Delivery
 
 /// Judges a model's result. Nothing of it is kept but the answer.
 async fn evaluate(shared: &Shared, desk: &Desk, delivery: &Delivery, mut wish: watch::Receiver<Wish>) {
+    if delivery.deliveries > MOST_ATTEMPTS {
+        let error = format!("Given up after {MOST_ATTEMPTS} attempts: each time its worker stopped without a word.");
+        if let Err(error) = shared.broker.acknowledge(delivery, &Outcome::GivenUp(error)).await {
+            tracing::warn!(task = delivery.job.run, %error, "the queue does not know that an evaluation was given up");
+        }
+        return;
+    }
     let outcome = tokio::select! {
         outcome = admission::evaluate(shared, desk, &delivery.job) => match outcome {
             Ok(outcome) => Some(outcome),
@@ -133,21 +139,25 @@ impl Job<'_> {
     /// Tries until the run is over, or not ours any more.
     async fn attempts(&mut self) -> Result<Settled, Failure> {
         loop {
-            let run = match self
-                .shared
-                .store
-                .claim(&self.delivery.job.run, &self.shared.options.name)
-                .await
-            {
+            let (store, id, name) = (&self.shared.store, &self.delivery.job.run, &self.shared.options.name);
+            let run = match patiently(id, || store.claim(id, name)).await {
                 Ok(Claim::Taken(run)) => *run,
                 Ok(Claim::GivenUp(run)) => {
-                    self.publish_end(&run, run.state, run.error_log.clone()).await;
-                    return Ok(Settled::Over(Outcome::of(&run)));
+                    self.shared.feed.tell_end(&run).await;
+                    let error = run.error_log.unwrap_or_default();
+                    return Ok(Settled::Over(match run.sweep_id {
+                        None => Outcome::GivenUp(error),
+                        Some(_) => Outcome::Failed(error),
+                    }));
                 }
                 // Someone stopped it before it began, perhaps.
                 Ok(Claim::Over(_)) => {
                     let run = self.shared.store.run(&self.delivery.job.run).await?;
                     return Ok(Settled::Over(Outcome::of(&run)));
+                }
+                Err(StoreError::NotFound { .. }) if self.delivery.job.kind == JobKind::Trial => {
+                    let why = "the sweep of this trial is gone, with its model".to_owned();
+                    return Ok(Settled::Over(Outcome::Failed(why)));
                 }
                 // It came through the queue alone, or its model was deleted.
                 Err(StoreError::NotFound { .. }) => match admit(&self.shared, &self.delivery.job).await {
@@ -165,8 +175,8 @@ impl Job<'_> {
                 Err(failure) => {
                     let error =
                         format!("the job's folder cannot be used: {failure}; see to the worker's disk, and try again");
-                    let run = self.change(&run, Change::Fail { error: error.clone() }).await?;
-                    self.publish_end(&run, RunState::Error, Some(error)).await;
+                    let run = self.change(&run, Change::Fail { error }).await?;
+                    self.shared.feed.tell_end(&run).await;
                     return Ok(Settled::Over(Outcome::of(&run)));
                 }
             };
@@ -323,6 +333,7 @@ impl Job<'_> {
             }
             tracing::warn!(run = run.id, %failure, "progress and series are not stored");
         }
+        let died = matches!(ending, Err(Failure::Died(_)));
         let (change, state, error) = match ending {
             Ok(Ending::Finished(finished)) => (Change::Finish(finished), RunState::Trained, None),
             Ok(Ending::Cancelled) => (Change::Cancel, RunState::Cancelled, None),
@@ -347,40 +358,38 @@ impl Job<'_> {
         }
         let changed = self.change(run, change).await?;
         self.shared.sweep(&changed).await;
-        recorder.end(state, error).await;
-        Ok(Settled::Over(Outcome::of(&changed)))
+        recorder.end(state, error.clone()).await;
+        Ok(Settled::Over(match error {
+            // Of a trial the sweep says what became of it.
+            Some(error) if died && run.sweep_id.is_none() => Outcome::GivenUp(error),
+            _ => Outcome::of(&changed),
+        }))
     }
 
-    /// Changes the run's state. A database that cannot be used is tried again three times, with longer and longer pauses.
+    /// Changes the run's state.
     pub(crate) async fn change(&self, run: &Run, change: Change) -> Result<Run, Failure> {
-        let mut pause = Duration::from_millis(200);
-        for _ in 0..3 {
-            match self.shared.store.change(&run.id, run.token, change.clone()).await {
-                Err(StoreError::Unavailable(reason)) => {
-                    tracing::warn!(
-                        run = run.id,
-                        reason,
-                        "the run's state cannot be written; another try follows"
-                    );
-                    tokio::time::sleep(pause).await;
-                    pause *= 4;
-                }
-                other => return Ok(other?),
-            }
-        }
-        Ok(self.shared.store.change(&run.id, run.token, change).await?)
+        let store = &self.shared.store;
+        Ok(patiently(&run.id, || store.change(&run.id, run.token, change.clone())).await?)
     }
+}
 
-    async fn publish_end(&self, run: &Run, status: RunState, error: Option<String>) {
-        let feed = &self.shared.feed;
-        let state = Event::Status {
-            status,
-            progress: run.progress,
-            attempt: run.attempt,
-        };
-        feed.publish(run.model_id, &run.id, state).await;
-        feed.publish(run.model_id, &run.id, Event::End { status, error }).await;
+/// Does something with the rows. A database that cannot be used is tried again three times, with longer and longer pauses.
+async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
+    run: &str,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, StoreError> {
+    let mut pause = Duration::from_millis(200);
+    for _ in 0..3 {
+        match attempt().await {
+            Err(StoreError::Unavailable(reason)) => {
+                tracing::warn!(run, reason, "the rows cannot be used; another try follows");
+                tokio::time::sleep(pause).await;
+                pause *= 4;
+            }
+            other => return other,
+        }
     }
+    attempt().await
 }
 
 /// Waits for a wish that ends a job which has no runner yet.

@@ -10,6 +10,7 @@ mod admission;
 mod code;
 mod compute;
 mod failure;
+mod heartbeat;
 mod job;
 mod options;
 mod pool;

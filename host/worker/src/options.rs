@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::time::Duration;
+use trainyard_jobs::JobKind;
 use trainyard_jobs::submission::Allowance;
 
 /// How a worker works. Folders are made when they are missing.
@@ -17,6 +18,8 @@ pub struct WorkerOptions {
     pub threads: usize,
     /// The queues to serve.
     pub queues: Vec<String>,
+    /// What this worker has, for jobs that ask for it.
+    pub labels: Vec<String>,
     /// What trainings that come through the queue alone may ask for.
     pub allowance: Allowance,
     /// How long a job stays ours without a word from us.
@@ -58,9 +61,10 @@ impl WorkerOptions {
             program,
             slots: cores,
             threads: 1,
-            queues: vec!["ai_training".into()],
+            queues: JobKind::ALL.map(|kind| kind.queue().to_owned()).to_vec(),
+            labels: Vec::new(),
             allowance: Allowance::default(),
-            lease: Duration::from_secs(10),
+            lease: Duration::from_secs(5),
             renew: Duration::from_secs(2),
             warm: 2,
             compute_slots: cores.max(2),
@@ -79,7 +83,7 @@ impl WorkerOptions {
 }
 
 /// This machine's name.
-fn host() -> String {
+pub(crate) fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
 }

@@ -264,7 +264,7 @@ impl Recorder {
     }
 
     async fn publish(&self, event: Event) {
-        self.feed.publish(self.run.model_id, &self.run.id, event).await;
+        self.feed.tell(&self.run, event).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::code::CodeStore;
 use crate::compute::Desk;
+use crate::heartbeat::beat;
 use crate::job::{self, Wish};
 use crate::options::WorkerOptions;
 use crate::pool::Pool;
@@ -17,10 +18,12 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use trainyard_data::tdengine::{SourceReport, Tdengine, TdengineError};
-use trainyard_jobs::{Artifacts, Broker, Compute, Delivery, Event, Feed, Job, RunId, RunState, Signal, Store};
+use trainyard_jobs::{Artifacts, Broker, Compute, Delivery, Feed, Job, RunId, RunState, Signal, Store, served};
 
 /// How often runs without a place in the queue are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How long the office of looking for them stays ours without a word.
+const OFFICE: Duration = Duration::from_secs(12);
 /// How long the queue may be silent before the worker looks by itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait when the queue cannot be used.
@@ -141,6 +144,15 @@ impl Worker {
         Some(self.shared.tdengine.as_ref()?.check().await)
     }
 
+    /// Answers requests and takes no jobs, until it is told to shut down.
+    pub async fn attend(&self, shutdown: impl Future<Output = ()> + Send) {
+        let warming = tokio::spawn(warm(self.shared.clone()));
+        shutdown.await;
+        warming.abort();
+        self.desk.close();
+        self.shared.pool.close().await;
+    }
+
     /// Works until it is told to shut down; then brings its jobs to their next checkpoint, gives them back, and returns.
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
         let room = Arc::new(Semaphore::new(self.shared.options.slots.max(1)));
@@ -148,6 +160,8 @@ impl Worker {
         let sweeper = tokio::spawn(sweep(self.shared.clone()));
         let listener = tokio::spawn(listen(self.shared.clone()));
         let warming = tokio::spawn(warm(self.shared.clone()));
+        let (drains, draining) = watch::channel(false);
+        let heart = tokio::spawn(beat(self.shared.clone(), draining));
         tokio::pin!(shutdown);
         loop {
             let taken = async {
@@ -170,6 +184,7 @@ impl Worker {
                 }
             }
         }
+        drains.send_replace(true);
         for wish in self.shared.jobs().values() {
             wish.send_modify(|wish| wish.drain = true);
         }
@@ -177,14 +192,19 @@ impl Worker {
         sweeper.abort();
         listener.abort();
         warming.abort();
+        heart.abort();
         self.desk.close();
         self.shared.pool.close().await;
+        if let Err(error) = self.shared.store.leave_worker(&self.shared.options.name).await {
+            tracing::debug!(%error, "the list of workers keeps this one for a while");
+        }
     }
 
     /// The next job; waits until there is one. Safe to drop: what was taken and is dropped comes back when its lease ends.
     async fn take(&self) -> Delivery {
         let Shared { broker, options, .. } = &*self.shared;
-        let queues: Vec<&str> = options.queues.iter().map(String::as_str).collect();
+        let queues = served(&options.queues, &options.labels);
+        let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
         loop {
             match broker.take(&queues, &options.name, options.lease).await {
                 Ok(Some(delivery)) => return delivery,
@@ -199,7 +219,7 @@ impl Worker {
 }
 
 impl Shared {
-    fn jobs(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, watch::Sender<Wish>>> {
+    pub(crate) fn jobs(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, watch::Sender<Wish>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -238,20 +258,29 @@ async fn renew(shared: &Shared, delivery: &Delivery, wishes: &watch::Sender<Wish
                 tracing::warn!(run = delivery.job.run, %error, "the lease could not be renewed; another try follows")
             }
         }
-        match shared.store.run(&delivery.job.run).await {
-            Ok(run) => {
-                if run.stop_requested {
-                    wishes.send_modify(|wish| wish.stop = true);
-                }
-                let progress = json!({"model_id": run.model_id, "status": run.state, "progress": run.progress});
-                if let Err(error) = shared.broker.report(delivery, &progress).await {
-                    tracing::debug!(run = run.id, %error, "the queue was not told of the progress");
-                }
-            }
-            Err(error) => tracing::debug!(run = delivery.job.run, %error, "the row cannot be read"),
+        // A database that hangs must not cost the lease.
+        let looked = tokio::time::timeout(options.renew, look_at_row(shared, delivery, wishes)).await;
+        if looked.is_err() {
+            tracing::debug!(run = delivery.job.run, "the row cannot be read for now");
         }
     }
     wishes.send_modify(|wish| wish.lost = true);
+}
+
+/// Whether someone stopped the run while nobody listened; and how far it is, for whoever submitted it through the queue.
+async fn look_at_row(shared: &Shared, delivery: &Delivery, wishes: &watch::Sender<Wish>) {
+    match shared.store.run(&delivery.job.run).await {
+        Ok(run) => {
+            if run.stop_requested {
+                wishes.send_modify(|wish| wish.stop = true);
+            }
+            let progress = json!({"model_id": run.model_id, "status": run.state, "progress": run.progress});
+            if let Err(error) = shared.broker.report(delivery, &progress).await {
+                tracing::debug!(run = run.id, %error, "the queue was not told of the progress");
+            }
+        }
+        Err(error) => tracing::debug!(run = delivery.job.run, %error, "the row cannot be read"),
+    }
 }
 
 /// Passes on what is told to every worker.
@@ -287,17 +316,7 @@ async fn stop_waiting(shared: &Shared, run: &RunId) {
     if let Ok(run) = shared.store.request_stop(run).await
         && run.state.is_final()
     {
-        let status = Event::Status {
-            status: run.state,
-            progress: run.progress,
-            attempt: run.attempt,
-        };
-        shared.feed.publish(run.model_id, &run.id, status).await;
-        let end = Event::End {
-            status: run.state,
-            error: None,
-        };
-        shared.feed.publish(run.model_id, &run.id, end).await;
+        shared.feed.tell_end(&run).await;
     }
 }
 
@@ -310,28 +329,29 @@ async fn warm(shared: Arc<Shared>) {
     }
 }
 
-/// Puts back into the queue what has no place there: a server may have died between writing a run and enqueueing it.
+/// Puts back into the queue what has no place there: a server may have died between writing a run and enqueueing it. One worker
+/// does it for all.
 async fn sweep(shared: Arc<Shared>) {
     let mut clock = tokio::time::interval(SWEEP);
-    let Some(queue) = shared.options.queues.first().cloned() else {
-        return;
-    };
     loop {
         clock.tick().await;
-        let unfinished = match shared.store.unfinished_runs().await {
-            Ok(unfinished) => unfinished,
-            Err(error) => {
-                tracing::warn!(%error, "runs without a place in the queue cannot be looked for");
-                continue;
-            }
-        };
-        for run in unfinished {
-            if let Err(error) = shared.broker.enqueue(&queue, &Job::train(&run)).await {
-                tracing::warn!(run = run.id, %error, "a run cannot be put into the queue");
-                break;
-            }
+        if let Err(error) = enqueue_unfinished(&shared).await {
+            tracing::warn!(error, "runs without a place in the queue cannot be looked for");
         }
     }
+}
+
+async fn enqueue_unfinished(shared: &Shared) -> Result<(), String> {
+    let ours = shared.store.hold("sweeper", &shared.options.name, OFFICE).await;
+    if !ours.map_err(|error| error.to_string())? {
+        return Ok(());
+    }
+    let unfinished = shared.store.unfinished_runs().await;
+    for run in unfinished.map_err(|error| error.to_string())? {
+        let enqueued = shared.broker.enqueue(&run.queue(), &Job::train(&run)).await;
+        enqueued.map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// Removes the folders of jobs that are over: their worker died. Those of the others are used again.

@@ -30,10 +30,25 @@ const GROUPS: [(&str, &[&str]); 3] = [
     (
         "With a server (at --url or TRAINYARD_URL)",
         &[
-            "train", "logs", "stop", "report", "runs", "download", "model", "dataset", "data", "schedule",
+            "train",
+            "logs",
+            "stop",
+            "report",
+            "runs",
+            "download",
+            "model",
+            "dataset",
+            "data",
+            "schedule",
+            "sweep",
+            "workers",
+            "dead-letters",
         ],
     ),
-    ("The server itself", &["up", "serve", "worker", "token", "config"]),
+    (
+        "The server itself",
+        &["up", "serve", "worker", "doctor", "token", "config"],
+    ),
 ];
 
 /// Trains models with algorithms that arrive as WebAssembly plugins.
@@ -79,9 +94,13 @@ impl Arguments {
             Command::Stop(options) | Command::Runs(options) => options.client.json,
             Command::Report(options) => options.client.json,
             Command::Download(options) => options.client.json,
-            Command::Model { client, .. } | Command::Dataset { client, .. } | Command::Schedule { client, .. } => {
-                client.json
-            }
+            Command::Model { client, .. }
+            | Command::Dataset { client, .. }
+            | Command::Schedule { client, .. }
+            | Command::Sweep { client, .. }
+            | Command::DeadLetters { client, .. } => client.json,
+            Command::Workers(client) => client.json,
+            Command::Doctor(options) => options.json,
             Command::Data { command } => match command {
                 DataCommand::Preview(options) => options.client.json,
                 DataCommand::CheckSource(options) => options.json,
@@ -101,7 +120,7 @@ pub fn command() -> clap::Command {
         for name in names {
             let about = command.find_subcommand(name).and_then(clap::Command::get_about);
             listed.push_str(&format!(
-                "  {name:<10} {}\n",
+                "  {name:<12} {}\n",
                 about.map(ToString::to_string).unwrap_or_default()
             ));
         }
@@ -157,6 +176,22 @@ pub enum Command {
         #[command(subcommand)]
         command: ScheduleCommand,
     },
+    /// Tries many parameters, and finds the best
+    Sweep {
+        #[command(flatten)]
+        client: ClientOptions,
+        #[command(subcommand)]
+        command: SweepCommand,
+    },
+    /// Lists the workers: what each serves and does
+    Workers(ClientOptions),
+    /// Lists, tries again or forgets jobs that were given up
+    DeadLetters {
+        #[command(flatten)]
+        client: ClientOptions,
+        #[command(subcommand)]
+        command: DeadLetterCommand,
+    },
     /// Looks at data before a training: its rows, and the server that they come from
     Data {
         #[command(subcommand)]
@@ -169,6 +204,8 @@ pub enum Command {
     Serve(ServeOptions),
     /// Runs a worker alone
     Worker(WorkerOptions),
+    /// Tries everything that the configuration names, and says how to mend what fails
+    Doctor(DoctorOptions),
     /// Makes, lists and revokes tokens, in the data folder of this machine
     Token {
         #[command(flatten)]

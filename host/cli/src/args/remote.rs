@@ -222,6 +222,101 @@ pub struct AskedOptions {
     /// The most MiB that the training may hold
     #[arg(long, value_name = "MB", help_heading = "Training", value_parser = clap::value_parser!(u64).range(1..))]
     pub memory: Option<u64>,
+    /// Something that the worker has to have, such as gpu; can be repeated
+    #[arg(long = "label", value_name = "LABEL", help_heading = "Training")]
+    pub labels: Vec<String>,
+}
+
+#[derive(Subcommand)]
+pub enum SweepCommand {
+    /// Trains a model with many parameters, on all workers, and gives it the best result
+    Start {
+        /// The model's number or name
+        model: String,
+        /// A parameter and its values, as NAME=VALUE,VALUE or NAME=MIN..MAX, with :log for a logarithmic range and :N for N
+        /// points of a grid; can be repeated
+        #[arg(long, value_name = "NAME=VALUES", required = true)]
+        vary: Vec<String>,
+        /// Every combination, some at random, or some at random of which the worse are ended early
+        #[arg(long, value_name = "HOW", default_value = "random", value_parser = ["grid", "random", "asha"])]
+        method: String,
+        /// How many combinations; 20 when not given, and not for a grid
+        #[arg(long, value_name = "N")]
+        trials: Option<u32>,
+        /// What trials are judged by; validation_loss when not given, where the plugin tells it, or its first test metric
+        #[arg(long, value_name = "NAME")]
+        metric: Option<String>,
+        /// Which values of it are better; as the plugin says, or else small ones, when not given
+        #[arg(long, value_parser = ["minimize", "maximize"])]
+        goal: Option<String>,
+        /// With asha: no trial is ended before so many of the plugin's steps
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+        min_steps: u64,
+        /// With asha: of so many trials one goes on
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(2..=1000))]
+        reduction: u64,
+        /// Leaves the model as it is
+        #[arg(long)]
+        keep_model: bool,
+        /// Returns once the sweep is submitted; what happens in a script
+        #[arg(long)]
+        detach: bool,
+        #[command(flatten)]
+        asked: Box<AskedOptions>,
+    },
+    /// Lists sweeps
+    List {
+        /// Those of one model: its number or name
+        model: Option<String>,
+    },
+    /// Shows a sweep and its trials, the best first
+    Show {
+        /// Its number
+        id: i64,
+        /// Every trial
+        #[arg(long)]
+        all: bool,
+    },
+    /// Shows a sweep until it is over
+    Watch {
+        /// Its number
+        id: i64,
+    },
+    /// Stops a sweep; the results that are there stay
+    Stop {
+        /// Its number
+        id: i64,
+    },
+    /// Gives the model a trial's result
+    Adopt {
+        /// The sweep's number
+        id: i64,
+        /// The trial; the best when not given
+        #[arg(long, value_name = "RUN")]
+        run: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum DeadLetterCommand {
+    /// Lists them, newest first
+    List,
+    /// Tries them again, as new trainings
+    Replay {
+        /// The runs
+        runs: Vec<String>,
+        /// All of them
+        #[arg(long, conflicts_with = "runs")]
+        all: bool,
+    },
+    /// Forgets them; their runs stay as they are
+    Discard {
+        /// The runs
+        runs: Vec<String>,
+        /// All of them
+        #[arg(long, conflicts_with = "runs")]
+        all: bool,
+    },
 }
 
 #[derive(Subcommand)]

@@ -54,6 +54,12 @@ pub struct WorkOptions {
     /// Trainings at once; one for each core when nothing says otherwise
     #[arg(long, value_name = "N")]
     pub slots: Option<usize>,
+    /// The queues that are served, with commas: ai_training, ai_sweeps, ai_evaluation when nothing says otherwise
+    #[arg(long, value_name = "QUEUES", value_delimiter = ',')]
+    pub queues: Vec<String>,
+    /// Something that this worker has, such as gpu, for trainings that ask for it; can be repeated
+    #[arg(long = "label", value_name = "LABEL")]
+    pub labels: Vec<String>,
     /// A folder from which trainings may read files; can be repeated
     #[arg(long = "data-root", value_name = "DIR")]
     pub data_roots: Vec<PathBuf>,
@@ -61,6 +67,15 @@ pub struct WorkOptions {
 
 #[derive(Args)]
 pub struct CheckSourceOptions {
+    #[command(flatten)]
+    pub place: PlaceOptions,
+    /// Prints one JSON object a line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct DoctorOptions {
     #[command(flatten)]
     pub place: PlaceOptions,
     /// Prints one JSON object a line instead of text
@@ -133,8 +148,15 @@ impl WorkOptions {
         let slots = self.slots.map(|slots| i64::try_from(slots).unwrap_or(i64::MAX));
         flags
             .with("--slots", "worker.slots", slots)
+            .with("--queues", "worker.queues", list(&self.queues))
+            .with("--label", "worker.labels", list(&self.labels))
             .with_folders("--data-root", "worker.data_roots", &self.data_roots)
     }
+}
+
+/// A list that was given.
+fn list(texts: &[String]) -> Option<Vec<String>> {
+    (!texts.is_empty()).then(|| texts.to_vec())
 }
 
 impl UpOptions {

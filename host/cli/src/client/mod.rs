@@ -14,9 +14,11 @@ mod report;
 mod schedules;
 mod screen;
 mod sse;
+mod sweeps;
 mod text;
 mod train;
 mod watch;
+mod workers;
 
 pub use datasets::command as dataset;
 pub use download::download;
@@ -28,4 +30,6 @@ pub use predict::{predict, remote_model};
 pub use preview::preview;
 pub use report::report;
 pub use schedules::command as schedule;
+pub use sweeps::command as sweep;
 pub use train::train;
+pub use workers::{dead_letters, workers};

@@ -83,6 +83,9 @@ pub fn body(client: &Client, options: &AskedOptions, model: &Model) -> Result<Va
     if let Some(dataset) = dataset(client, &options.data, &model.training_dataset)? {
         body.insert("training_dataset".into(), dataset);
     }
+    if !options.labels.is_empty() {
+        body.insert("labels".into(), json!(options.labels));
+    }
     let numbers = [
         ("seed", options.seed.map(u64::from)),
         ("time_limit", options.time_limit),

@@ -4,6 +4,8 @@ use super::Config;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::Path;
+use trainyard_jobs::MOST_LABELS;
+use trainyard_jobs::submission::is_label;
 
 /// The largest number of seconds that makes sense anywhere: a year.
 const YEAR: u64 = 366 * 24 * 3600;
@@ -57,9 +59,9 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
     range("limits.memory_mb", limits.memory_mb, 64, 1 << 30);
     range("limits.max_memory_mb", limits.max_memory_mb.unwrap_or(64), 64, 1 << 30);
 
-    if worker.renew_seconds.saturating_mul(3) > worker.lease_seconds {
+    if worker.renew_seconds.saturating_mul(2) > worker.lease_seconds {
         let problem = format!(
-            "{} is more than a third of worker.lease_seconds, {}: a lost word or two would cost the training",
+            "{} is more than half of worker.lease_seconds, {}: a lost word would cost the training",
             worker.renew_seconds, worker.lease_seconds
         );
         found.push(("worker.renew_seconds", problem));
@@ -85,6 +87,15 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
             "worker.queues",
             format!("{name:?} is not 1 to 100 of letters, digits, - _ ."),
         ));
+    }
+    if let Some(label) = worker.labels.iter().find(|label| !is_label(label)) {
+        found.push((
+            "worker.labels",
+            format!("{label:?} is not 1 to 32 of small letters, digits, - _"),
+        ));
+    }
+    if worker.labels.len() > MOST_LABELS {
+        found.push(("worker.labels", format!("there are more than {MOST_LABELS}")));
     }
     if worker.queues.is_empty() {
         found.push(("worker.queues", "there is none, so nothing would be trained".into()));

@@ -14,6 +14,7 @@ use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+pub use check::usable;
 pub use command::command;
 pub use layers::Flags;
 pub use shared::{DatabaseConfig, RedisConfig, S3Config};
@@ -81,6 +82,8 @@ pub struct WorkerConfig {
     pub warm: usize,
     /// The queues that are served.
     pub queues: Vec<String>,
+    /// What this worker has, for trainings that ask for it.
+    pub labels: Vec<String>,
     /// Seconds after which a silent worker counts as dead.
     pub lease_seconds: u64,
     /// Seconds between two words of life.
@@ -185,8 +188,11 @@ impl Default for WorkerConfig {
             slots: None,
             threads: 1,
             warm: 2,
-            queues: vec!["ai_training".into()],
-            lease_seconds: 10,
+            queues: trainyard_jobs::JobKind::ALL
+                .map(|kind| kind.queue().to_owned())
+                .to_vec(),
+            labels: Vec::new(),
+            lease_seconds: 5,
             renew_seconds: 2,
             drain_seconds: 10,
             data_roots: Vec::new(),

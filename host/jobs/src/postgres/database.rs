@@ -2,13 +2,11 @@
 
 use crate::StoreError;
 use crate::sql::error::words;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection, Postgres, Transaction};
 use std::str::FromStr;
 use std::time::Duration;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// How long a request waits for a connection: past it the service says that the database cannot be reached.
 const TURN: Duration = Duration::from_secs(5);
@@ -44,7 +42,7 @@ impl Database {
             .map_err(|_| failed(format!("it has not answered for {} s", START.as_secs())))?
             .map_err(|error| match error {
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(words(&error)),
-                MigrateError::VersionMissing(_) => failed("it was written by a newer version of Trainyard".into()),
+                MigrateError::VersionTooNew(..) => failed("it was written by a newer version of Trainyard".into()),
                 error => failed(error.to_string()),
             })?;
         let readers = PgPoolOptions::new()
@@ -72,6 +70,16 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), MigrateError> {
         .execute("SELECT pg_advisory_lock(hashtext('trainyard'))")
         .await?;
     connection.execute("CREATE SCHEMA IF NOT EXISTS trainyard").await?;
-    MIGRATIONS.run(&mut connection).await?;
+    let mut migrations = sqlx::migrate!("../../migrations/postgres");
+    // A newer program may have added to the tables: see `compatibility`.
+    migrations.set_ignore_missing(true);
+    migrations.run(&mut connection).await?;
+    let ours = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let oldest: i64 = sqlx::query_scalar("SELECT oldest FROM compatibility")
+        .fetch_one(&mut connection)
+        .await?;
+    if oldest > ours {
+        return Err(MigrateError::VersionTooNew(oldest, ours));
+    }
     Ok(connection.close().await?)
 }

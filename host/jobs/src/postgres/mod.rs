@@ -20,6 +20,10 @@ mod runs;
 mod schedules;
 #[path = "../sql/store.rs"]
 mod store;
+#[path = "../sql/sweeps.rs"]
+mod sweeps;
+#[path = "../sql/workers.rs"]
+mod workers;
 
 pub use database::Database;
 pub use store::SqlStore as PostgresStore;

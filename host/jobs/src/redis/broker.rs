@@ -7,9 +7,10 @@ use super::celery::{self, Asked};
 use super::connection::Redis;
 use super::control::Control;
 use super::events::Events;
-use crate::{Broker, BrokerError, Delivery, Job, JobKind, Outcome, RunId, Signal};
+use crate::broker::MOST_DEAD_LETTERS;
+use crate::{Broker, BrokerError, DeadLetter, Delivery, Job, JobKind, Outcome, RunId, Signal, Timestamp};
 use async_trait::async_trait;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt;
 use redis::{RedisError, Script};
 use serde_json::Value;
@@ -32,6 +33,8 @@ macro_rules! script {
 static ENQUEUE: LazyLock<Script> = script!("enqueue.lua");
 static TAKE: LazyLock<Script> = script!("take.lua");
 static DUE: LazyLock<Script> = script!("due.lua");
+static LOCK: LazyLock<Script> = script!("lock.lua");
+static EXHUME: LazyLock<Script> = script!("exhume.lua");
 static RENEW: LazyLock<Script> = script!("renew.lua");
 static ACKNOWLEDGE: LazyLock<Script> = script!("acknowledge.lua");
 static RELEASE: LazyLock<Script> = script!("release.lua");
@@ -48,6 +51,10 @@ const LAG: usize = 1024;
 const LOOK: Duration = Duration::from_millis(250);
 /// How long to wait before another try to connect.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Seconds that a model stays locked for a run without a word.
+const LOCKED: u64 = 3600;
+/// How long a training waits for another of its model before it is looked at again.
+const TURN: TimeDelta = TimeDelta::seconds(2);
 /// Seconds that a connection waits for a list to become longer.
 const LISTEN: u64 = 2;
 
@@ -193,10 +200,30 @@ impl RedisBroker {
 
     /// Ends a message that never becomes a job.
     async fn settle(&self, asked: &Asked, receipt: &str, outcome: &Outcome) -> Result<(), BrokerError> {
+        let place = Place {
+            run: &asked.run,
+            tag: &asked.tag,
+            receipt,
+            lock: String::new(),
+        };
         self.shared
-            .acknowledge(&asked.run, &asked.tag, receipt, asked.ignore_result, outcome)
+            .acknowledge(&place, asked.ignore_result, outcome, String::new())
             .await?;
-        self.shared.events.ended(asked, outcome, None).await;
+        self.shared.events.ended(asked, outcome, None);
+        Ok(())
+    }
+
+    /// Puts back what was taken, to be taken again at a time, and not before.
+    async fn later(&self, asked: &Asked, receipt: &str, due: Timestamp) -> Result<(), BrokerError> {
+        let begins = asked.task == JobKind::Train.task();
+        let _: bool = RELEASE
+            .arg(&asked.tag)
+            .arg(receipt)
+            .arg(due.timestamp_millis())
+            .arg("")
+            .arg(if begins { self.shared.options.rate_limit } else { 0 })
+            .invoke_async(&mut self.shared.redis.connection.clone())
+            .await?;
         Ok(())
     }
 }
@@ -205,25 +232,27 @@ impl Shared {
     /// Whether it was still ours.
     async fn acknowledge(
         &self,
-        run: &str,
-        tag: &str,
-        receipt: &str,
+        place: &Place<'_>,
         ignore_result: bool,
         outcome: &Outcome,
+        letter: String,
     ) -> Result<bool, RedisError> {
         let result = if ignore_result {
             String::new()
         } else {
-            celery::result(run, outcome).to_string()
+            celery::result(place.run, outcome).to_string()
         };
         ACKNOWLEDGE
-            .arg(tag)
-            .arg(receipt)
+            .arg(place.tag)
+            .arg(place.receipt)
             .arg(self.redis.database)
             .arg(self.options.results)
-            .arg(celery::result_key(run))
+            .arg(celery::result_key(place.run))
             .arg(result)
             .arg(celery::RESULT_KEPT)
+            .arg(&place.lock)
+            .arg(letter)
+            .arg(MOST_DEAD_LETTERS)
             .invoke_async(&mut self.redis.connection.clone())
             .await
     }
@@ -361,13 +390,7 @@ impl Broker for RedisBroker {
                 continue;
             }
             if let Some(eta) = asked.eta.filter(|eta| *eta > now) {
-                let due = eta.timestamp_millis();
-                let _: bool = RELEASE
-                    .arg(&asked.tag)
-                    .arg(&receipt)
-                    .arg(due)
-                    .invoke_async(&mut self.shared.redis.connection.clone())
-                    .await?;
+                self.later(&asked, &receipt, eta).await?;
                 continue;
             }
             let job = match &asked.job {
@@ -378,7 +401,21 @@ impl Broker for RedisBroker {
                     continue;
                 }
             };
-            self.shared.events.received(worker, &asked).await;
+            let key = lock_of(&job);
+            if !key.is_empty() {
+                let ours: bool = LOCK
+                    .arg(&key)
+                    .arg(&job.run)
+                    .arg(LOCKED)
+                    .invoke_async(&mut self.shared.redis.connection.clone())
+                    .await?;
+                if !ours {
+                    tracing::debug!(run = job.run, key, "another training has the model");
+                    self.later(&asked, &receipt, now + TURN).await?;
+                    continue;
+                }
+            }
+            self.shared.events.received(worker, &asked);
             let held = Held {
                 asked,
                 worker: worker.to_owned(),
@@ -429,9 +466,13 @@ impl Broker for RedisBroker {
     }
 
     async fn renew(&self, delivery: &Delivery, lease: Duration) -> Result<(), BrokerError> {
-        let (tag, receipt) = parts(delivery);
-        let mut script = RENEW.arg(tag);
-        script.arg(receipt).arg(milliseconds(lease));
+        let place = Place::of(delivery);
+        let mut script = RENEW.arg(place.tag);
+        script
+            .arg(place.receipt)
+            .arg(milliseconds(lease))
+            .arg(place.lock)
+            .arg(LOCKED);
         self.held(script, delivery).await
     }
 
@@ -451,14 +492,28 @@ impl Broker for RedisBroker {
 
     async fn acknowledge(&self, delivery: &Delivery, outcome: &Outcome) -> Result<(), BrokerError> {
         let held = lock(&self.shared.held).remove(&delivery.receipt);
-        let (tag, receipt) = parts(delivery);
         let ignored = held.as_ref().is_some_and(|held| held.asked.ignore_result);
+        let route = held
+            .as_ref()
+            .and_then(|held| held.asked.delivery_info["routing_key"].as_str());
+        let letter = match outcome {
+            Outcome::GivenUp(error) => {
+                let letter = DeadLetter {
+                    queue: route.unwrap_or(delivery.job.kind.queue()).to_owned(),
+                    job: delivery.job.clone(),
+                    error: error.clone(),
+                    at: Utc::now(),
+                };
+                serde_json::to_string(&letter).map_err(|error| BrokerError::Unavailable(error.to_string()))?
+            }
+            _ => String::new(),
+        };
         let ours = self
             .shared
-            .acknowledge(&delivery.job.run, tag, receipt, ignored, outcome)
+            .acknowledge(&Place::of(delivery), ignored, outcome, letter)
             .await?;
         if let Some(held) = &held {
-            self.shared.events.ended(&held.asked, outcome, Some(held)).await;
+            self.shared.events.ended(&held.asked, outcome, Some(held));
         }
         if ours {
             return Ok(());
@@ -470,14 +525,32 @@ impl Broker for RedisBroker {
 
     async fn release(&self, delivery: &Delivery) -> Result<(), BrokerError> {
         lock(&self.shared.held).remove(&delivery.receipt);
-        let (tag, receipt) = parts(delivery);
-        let mut script = RELEASE.arg(tag);
-        script.arg(receipt).arg(0);
+        let place = Place::of(delivery);
+        let mut script = RELEASE.arg(place.tag);
+        script.arg(place.receipt).arg(0).arg(place.lock).arg(0);
         self.held(script, delivery).await
     }
 
     async fn withdraw(&self, run: &RunId) -> Result<bool, BrokerError> {
         Ok(self.shared.withdraw_and_say(run).await?)
+    }
+
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, BrokerError> {
+        let letters: Vec<String> = redis::cmd("LRANGE")
+            .arg("trainyard:dead")
+            .arg(0)
+            .arg(-1)
+            .query_async(&mut self.shared.redis.connection.clone())
+            .await?;
+        letters.iter().map(|letter| read_letter(letter)).collect()
+    }
+
+    async fn remove_dead_letter(&self, run: &RunId) -> Result<Option<DeadLetter>, BrokerError> {
+        let letter: Option<String> = EXHUME
+            .arg(run)
+            .invoke_async(&mut self.shared.redis.connection.clone())
+            .await?;
+        letter.map(|letter| read_letter(&letter)).transpose()
     }
 
     async fn depth(&self) -> Result<(u64, u64), BrokerError> {
@@ -505,9 +578,38 @@ impl Broker for RedisBroker {
     }
 }
 
-/// The delivery's tag, and the receipt in it.
-fn parts(delivery: &Delivery) -> (&str, &str) {
-    delivery.receipt.rsplit_once('/').unwrap_or((&delivery.receipt, ""))
+/// What the scripts know a delivery by.
+struct Place<'a> {
+    run: &'a str,
+    tag: &'a str,
+    receipt: &'a str,
+    /// The key of the model's lock; empty where there is none.
+    lock: String,
+}
+
+impl<'a> Place<'a> {
+    fn of(delivery: &'a Delivery) -> Self {
+        let (tag, receipt) = delivery.receipt.rsplit_once('/').unwrap_or((&delivery.receipt, ""));
+        Place {
+            run: &delivery.job.run,
+            tag,
+            receipt,
+            lock: lock_of(&delivery.job),
+        }
+    }
+}
+
+/// The key of the lock that a job needs; empty where it needs none.
+fn lock_of(job: &Job) -> String {
+    match job.kind {
+        JobKind::Train => format!("ai:training:lock:{}", job.model),
+        JobKind::Trial | JobKind::Evaluate => String::new(),
+    }
+}
+
+fn read_letter(text: &str) -> Result<DeadLetter, BrokerError> {
+    serde_json::from_str(text)
+        .map_err(|error| BrokerError::Unavailable(format!("a dead letter cannot be read: {error}")))
 }
 
 fn milliseconds(time: Duration) -> u64 {

@@ -125,14 +125,16 @@ impl Asked {
         let priority = message["properties"]["priority"].as_u64().unwrap_or(0);
         let (run, task) = (text("id"), text("task"));
         let body = body(message);
+        let (eta, expires) = (time(&headers["eta"]), time(&headers["expires"]));
         Ok(Asked {
             job: body
                 .as_ref()
                 .map_err(Clone::clone)
-                .and_then(|body| job(&run, &task, body, priority)),
+                .and_then(|body| job(&run, &task, body, priority))
+                .and_then(|job| eta.clone().and(expires.clone()).map(|_| job)),
             arguments: body.map_or(Value::Null, |body| body[0].clone()),
-            eta: time(&headers["eta"])?,
-            expires: time(&headers["expires"])?,
+            eta: eta.unwrap_or_default(),
+            expires: expires.unwrap_or_default(),
             ignore_result: headers["ignore_result"].as_bool().unwrap_or(false),
             headers: headers.clone(),
             tag: message["properties"]["delivery_tag"]
@@ -230,7 +232,7 @@ pub fn result(run: &str, outcome: &Outcome) -> Value {
     let exception = |kind: &str, message: &str, module: &str| json!({"exc_type": kind, "exc_message": [message], "exc_module": module});
     match outcome {
         Outcome::Done(result) => meta(run, "SUCCESS", result.clone(), None, true),
-        Outcome::Failed(error) => {
+        Outcome::Failed(error) | Outcome::GivenUp(error) => {
             let message = error.lines().next().unwrap_or_default();
             meta(
                 run,

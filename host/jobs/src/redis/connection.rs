@@ -10,6 +10,17 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// How long an answer may take: a server that hangs says nothing.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// What a server is, and how it keeps its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Its version.
+    pub version: String,
+    /// Whether it writes what it acknowledged to a file; unknown where it does not tell.
+    pub append_only: Option<bool>,
+    /// What it does when its memory is full; unknown where it does not tell.
+    pub eviction: Option<String>,
+}
+
 /// A Redis server and the number of a database. Clones share a connection, which is made again when it is lost.
 #[derive(Clone)]
 pub struct Redis {
@@ -56,6 +67,20 @@ impl Redis {
             client,
             connection,
             database,
+        })
+    }
+
+    /// What an operator should know of the server.
+    pub async fn settings(&self) -> Result<Settings, BrokerError> {
+        let info: String = redis::cmd("INFO").query_async(&mut self.connection.clone()).await?;
+        let said = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.map(|value| value.trim().to_owned())
+        };
+        Ok(Settings {
+            version: said("redis_version").unwrap_or_default(),
+            append_only: said("aof_enabled").map(|enabled| enabled == "1"),
+            eviction: said("maxmemory_policy"),
         })
     }
 

@@ -46,7 +46,7 @@ async fn live(weak: &Weak<Shared>) {
     let mut what = "online";
     while let Some((shared, name, _)) = alive(weak) {
         let active = shared.active(|_| ()).len();
-        shared.events.worker(what, &name, active).await;
+        shared.events.worker(what, &name, active);
         what = "heartbeat";
         drop(shared);
         tokio::time::sleep(Duration::from_secs_f64(HEARTBEAT)).await;

@@ -9,13 +9,20 @@ use crate::Outcome;
 use chrono::Utc;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc;
 
 /// Seconds between two signs of life of a worker.
 pub const HEARTBEAT: f64 = 2.0;
 
-/// Sends events.
+/// Events that wait to be sent; more are lost.
+const WAITING: usize = 10_000;
+/// Events that go in one message to the server.
+const AT_ONCE: usize = 256;
+
+/// Sends events, without anybody waiting for it.
 pub struct Events {
-    redis: Redis,
+    database: i64,
+    waiting: mpsc::Sender<(String, String)>,
     clock: AtomicU64,
     processed: AtomicU64,
 }
@@ -27,8 +34,23 @@ pub fn timestamp() -> f64 {
 
 impl Events {
     pub fn new(redis: Redis) -> Self {
+        let (waiting, mut sent) = mpsc::channel(WAITING);
+        let database = redis.database;
+        tokio::spawn(async move {
+            let mut events: Vec<(String, String)> = Vec::new();
+            while sent.recv_many(&mut events, AT_ONCE).await > 0 {
+                let mut pipe = redis::pipe();
+                for (channel, message) in events.drain(..) {
+                    pipe.publish(channel, message).ignore();
+                }
+                if let Err(error) = pipe.query_async::<()>(&mut redis.connection.clone()).await {
+                    tracing::debug!(%error, "events were not sent");
+                }
+            }
+        });
         Events {
-            redis,
+            database,
+            waiting,
             clock: AtomicU64::new(0),
             processed: AtomicU64::new(0),
         }
@@ -45,7 +67,7 @@ impl Events {
     }
 
     /// A worker comes (`online`), lives (`heartbeat`) or goes (`offline`).
-    pub async fn worker(&self, what: &str, worker: &str, active: usize) {
+    pub fn worker(&self, what: &str, worker: &str, active: usize) {
         self.send(
             &format!("worker-{what}"),
             worker,
@@ -58,12 +80,11 @@ impl Events {
                 "sw_ver": env!("CARGO_PKG_VERSION"),
                 "sw_sys": "Linux",
             }),
-        )
-        .await;
+        );
     }
 
     /// A worker has taken a task and begins.
-    pub async fn received(&self, worker: &str, asked: &Asked) {
+    pub fn received(&self, worker: &str, asked: &Asked) {
         let headers = &asked.headers;
         let task = json!({
             "uuid": asked.run,
@@ -76,12 +97,12 @@ impl Events {
             "eta": headers["eta"],
             "expires": headers["expires"],
         });
-        self.send("task-received", worker, task).await;
-        self.send("task-started", worker, json!({"uuid": asked.run})).await;
+        self.send("task-received", worker, task);
+        self.send("task-started", worker, json!({"uuid": asked.run}));
     }
 
     /// A task is over.
-    pub async fn ended(&self, asked: &Asked, outcome: &Outcome, held: Option<&Held>) {
+    pub fn ended(&self, asked: &Asked, outcome: &Outcome, held: Option<&Held>) {
         self.processed.fetch_add(1, Ordering::Relaxed);
         let worker = held.map_or("trainyard", |held| held.worker.as_str());
         let (what, task) = match outcome {
@@ -93,7 +114,7 @@ impl Events {
                     "runtime": held.map_or(0.0, |held| timestamp() - held.since),
                 }),
             ),
-            Outcome::Failed(error) => (
+            Outcome::Failed(error) | Outcome::GivenUp(error) => (
                 "task-failed",
                 json!({
                     "uuid": asked.run,
@@ -106,10 +127,10 @@ impl Events {
                 json!({"uuid": asked.run, "terminated": held.is_some(), "signum": null, "expired": held.is_none()}),
             ),
         };
-        self.send(what, worker, task).await;
+        self.send(what, worker, task);
     }
 
-    async fn send(&self, kind: &str, worker: &str, fields: Value) {
+    fn send(&self, kind: &str, worker: &str, fields: Value) {
         let mut event = Map::new();
         event.insert("hostname".into(), json!(worker));
         event.insert("utcoffset".into(), json!(0.0));
@@ -128,14 +149,9 @@ impl Events {
             &route,
             Value::Null,
         );
-        let channel = format!("/{}.celeryev/{route}", self.redis.database);
-        let sent: Result<(), _> = redis::cmd("PUBLISH")
-            .arg(channel)
-            .arg(message.to_string())
-            .query_async(&mut self.redis.connection.clone())
-            .await;
-        if let Err(error) = sent {
-            tracing::debug!(%error, kind, "an event was not sent");
+        let channel = format!("/{}.celeryev/{route}", self.database);
+        if self.waiting.try_send((channel, message.to_string())).is_err() {
+            tracing::debug!(kind, "an event was not sent");
         }
     }
 }

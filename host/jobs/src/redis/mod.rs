@@ -10,5 +10,5 @@ mod events;
 mod feed;
 
 pub use broker::{RedisBroker, RedisBrokerOptions};
-pub use connection::Redis;
+pub use connection::{Redis, Settings};
 pub use feed::RedisFeed;

@@ -76,6 +76,7 @@ async fn apply(connection: &mut SqlConnection, before: Run, change: Change, now:
         return Err(StoreError::Fenced { run: run.id });
     }
     match state.model_status() {
+        _ if run.sweep_id.is_some() => {}
         Some(status) => mirror(connection, &run, status, now).await?,
         None => give_back(connection, &run, now).await?,
     }
@@ -104,18 +105,40 @@ async fn mirror(
     .await?;
     touch(&mut *connection, run.model_id, now).await?;
     if status == ModelStatus::Trained {
-        sqlx::query(
-            "UPDATE model_details SET metrics = $3, file_path = $4, trained_run = $2
-             WHERE model_id = $1 AND EXISTS (SELECT 1 FROM t_ai_models WHERE id = $1 AND task_id = $2)",
-        )
-        .bind(run.model_id)
-        .bind(&run.id)
-        .bind(json(&run.metrics)?)
-        .bind(&run.file_path)
-        .execute(&mut *connection)
-        .await?;
+        result(connection, run).await?;
     }
     Ok(())
+}
+
+/// Writes a run's result as that of its model, if the model has the run.
+async fn result(connection: &mut SqlConnection, run: &Run) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE model_details SET metrics = $3, file_path = $4, trained_run = $2
+         WHERE model_id = $1 AND EXISTS (SELECT 1 FROM t_ai_models WHERE id = $1 AND task_id = $2)",
+    )
+    .bind(run.model_id)
+    .bind(&run.id)
+    .bind(json(&run.metrics)?)
+    .bind(&run.file_path)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Gives a model a run that is TRAINED, as if it had been its last.
+pub(super) async fn give_result(connection: &mut SqlConnection, run: &Run) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE t_ai_models SET status = 'TRAINED', progress = 100, task_id = $2, error_log = NULL, started_at = $3,
+             finished_at = $4, resource_usage = (SELECT resource_usage FROM runs WHERE id = $2)
+         WHERE id = $1",
+    )
+    .bind(run.model_id)
+    .bind(&run.id)
+    .bind(run.started_at.as_ref().map(time))
+    .bind(run.finished_at.as_ref().map(time))
+    .execute(&mut *connection)
+    .await?;
+    result(connection, run).await
 }
 
 /// Makes a model what it was before a run that was stopped.
@@ -238,13 +261,15 @@ pub(super) async fn progress(
         .bind(&used)
         .execute(&mut *transaction)
         .await?;
-    sqlx::query("UPDATE t_ai_models SET progress = $3, resource_usage = $4 WHERE id = $1 AND task_id = $2")
-        .bind(run.model_id)
-        .bind(id)
-        .bind(progress)
-        .bind(&used)
-        .execute(&mut *transaction)
-        .await?;
-    touch(&mut transaction, run.model_id, now()).await?;
+    if run.sweep_id.is_none() {
+        sqlx::query("UPDATE t_ai_models SET progress = $3, resource_usage = $4 WHERE id = $1 AND task_id = $2")
+            .bind(run.model_id)
+            .bind(id)
+            .bind(progress)
+            .bind(&used)
+            .execute(&mut *transaction)
+            .await?;
+        touch(&mut transaction, run.model_id, now()).await?;
+    }
     Ok(transaction.commit().await?)
 }

@@ -32,7 +32,7 @@ pub(super) fn read(row: &SqlRow) -> Result<Model, sqlx::Error> {
 }
 
 /// Reads a model inside a transaction.
-async fn find(connection: &mut SqlConnection, id: ModelId) -> Result<Model, StoreError> {
+pub(super) async fn find(connection: &mut SqlConnection, id: ModelId) -> Result<Model, StoreError> {
     let row = sqlx::query("SELECT * FROM models WHERE id = $1")
         .bind(id)
         .fetch_optional(connection)
@@ -206,6 +206,19 @@ pub(super) async fn touch(connection: &mut SqlConnection, id: ModelId, now: Time
 pub(super) async fn delete(database: &Database, id: ModelId) -> Result<Vec<RunId>, StoreError> {
     let mut transaction = database.write().await?;
     find_idle(&mut transaction, id).await?;
+    let trial =
+        sqlx::query("SELECT * FROM runs WHERE model_id = $1 AND state IN ('PENDING', 'PREPARING', 'TRAINING') LIMIT 1")
+            .bind(id)
+            .fetch_optional(&mut *transaction)
+            .await?;
+    if let Some(trial) = trial {
+        let run = super::runs::read(&trial)?;
+        return Err(StoreError::Active {
+            model: id,
+            run: run.id,
+            state: run.state,
+        });
+    }
     let runs = sqlx::query_scalar("SELECT id FROM runs WHERE model_id = $1 ORDER BY number")
         .bind(id)
         .fetch_all(&mut *transaction)

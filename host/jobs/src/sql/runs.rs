@@ -57,6 +57,8 @@ pub(super) fn read(row: &SqlRow) -> Result<Run, sqlx::Error> {
         training_parameters: from_json(row, "training_parameters")?,
         seed: from_small(row, "seed")?,
         limits: from_json(row, "limits")?,
+        labels: from_json(row, "labels")?,
+        sweep_id: row.try_get("sweep_id")?,
         metrics: from_json(row, "metrics")?,
         file_path: row.try_get("file_path")?,
         checkpoint: row.try_get("checkpoint")?,
@@ -95,35 +97,7 @@ pub(super) async fn submit(database: &Database, run: NewRun) -> Result<Run, Stor
     let now = now();
     let mut transaction = database.write().await?;
     let model = find_idle(&mut transaction, run.model_id).await?;
-    let inserted = sqlx::query(
-        "INSERT INTO runs (id, model_id, state, plugin, plugin_version, plugin_digest, training_dataset,
-             training_parameters, seed, limits, created_at, model_before)
-         VALUES ($1, $2, 'PENDING', $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING *",
-    )
-    .bind(&run.id)
-    .bind(run.model_id)
-    .bind(&run.plugin)
-    .bind(&run.plugin_version)
-    .bind(&run.plugin_digest)
-    .bind(json(&run.training_dataset)?)
-    .bind(json(&run.training_parameters)?)
-    .bind(i64::from(run.seed))
-    .bind(json(&run.limits)?)
-    .bind(time(&now))
-    .bind(json(&ModelBefore::from(model))?)
-    .fetch_one(&mut *transaction)
-    .await;
-    let run = match inserted {
-        Ok(row) => read(&row)?,
-        Err(error)
-            if error
-                .as_database_error()
-                .is_some_and(|error| error.is_unique_violation()) =>
-        {
-            return Err(StoreError::Conflict(format!("there is a run {} already", run.id)));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let run = insert(&mut transaction, &run, None, &ModelBefore::from(model), now).await?;
     sqlx::query(
         "UPDATE t_ai_models SET status = 'PENDING', progress = 0, task_id = $2, error_log = NULL, started_at = NULL,
              finished_at = NULL, resource_usage = '{}'
@@ -139,6 +113,47 @@ pub(super) async fn submit(database: &Database, run: NewRun) -> Result<Run, Stor
     Ok(run)
 }
 
+/// Writes a new run.
+pub(super) async fn insert(
+    connection: &mut SqlConnection,
+    run: &NewRun,
+    sweep: Option<i64>,
+    before: &ModelBefore,
+    now: Timestamp,
+) -> Result<Run, StoreError> {
+    let inserted = sqlx::query(
+        "INSERT INTO runs (id, model_id, state, plugin, plugin_version, plugin_digest, training_dataset,
+             training_parameters, seed, limits, created_at, model_before, labels, sweep_id)
+         VALUES ($1, $2, 'PENDING', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING *",
+    )
+    .bind(&run.id)
+    .bind(run.model_id)
+    .bind(&run.plugin)
+    .bind(&run.plugin_version)
+    .bind(&run.plugin_digest)
+    .bind(json(&run.training_dataset)?)
+    .bind(json(&run.training_parameters)?)
+    .bind(i64::from(run.seed))
+    .bind(json(&run.limits)?)
+    .bind(time(&now))
+    .bind(json(before)?)
+    .bind(json(&run.labels)?)
+    .bind(sweep)
+    .fetch_one(connection)
+    .await;
+    match inserted {
+        Ok(row) => Ok(read(&row)?),
+        Err(error)
+            if error
+                .as_database_error()
+                .is_some_and(|error| error.is_unique_violation()) =>
+        {
+            Err(StoreError::Conflict(format!("there is a run {} already", run.id)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 pub(super) async fn get(database: &Database, id: &str) -> Result<Run, StoreError> {
     let row = sqlx::query("SELECT * FROM runs WHERE id = $1")
         .bind(id)
@@ -148,12 +163,14 @@ pub(super) async fn get(database: &Database, id: &str) -> Result<Run, StoreError
 }
 
 pub(super) async fn list(database: &Database, filter: &RunFilter) -> Result<Page<Run>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM runs WHERE model_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3")
-        .bind(filter.model_id)
-        .bind(filter.before.unwrap_or(i64::MAX))
-        .bind(i64::from(filter.limit) + 1)
-        .fetch_all(&database.readers)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT * FROM runs WHERE model_id = $1 AND sweep_id IS NULL AND number < $2 ORDER BY number DESC LIMIT $3",
+    )
+    .bind(filter.model_id)
+    .bind(filter.before.unwrap_or(i64::MAX))
+    .bind(i64::from(filter.limit) + 1)
+    .fetch_all(&database.readers)
+    .await?;
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
         items.push((row.try_get("number")?, read(row)?));

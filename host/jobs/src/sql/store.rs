@@ -1,13 +1,14 @@
 //! The rows as a [`Store`]: this only says which function does what.
 
 use super::dialect::PATIENCE;
-use super::{Database, catalog, ledger, lifecycle, models, runs, schedules};
+use super::{Database, catalog, ledger, lifecycle, models, runs, schedules, sweeps, workers};
 use crate::schedule::{Fired, NewSchedule, Schedule};
 use crate::state::Change;
+use crate::sweep::{Plan, Sweep, SweepState, Told, Trials};
 use crate::{
     Claim, IdempotentRequest, Model, ModelFilter, ModelId, ModelPatch, ModelStatus, NewModel, NewRun, NewToken, Page,
     PluginVersion, Replay, ResourceUsage, Run, RunFilter, RunId, SeriesPoint, Store, StoreError, StoredDataset,
-    Timestamp, Token,
+    Timestamp, Token, WorkerDetails, WorkerRow,
 };
 use async_trait::async_trait;
 use serde_json::Value;
@@ -137,6 +138,56 @@ impl Store for SqlStore {
 
     async fn hold(&self, office: &str, holder: &str, lease: Duration) -> Result<bool, StoreError> {
         within(schedules::hold(&self.database, office, holder, lease)).await
+    }
+
+    async fn add_sweep(&self, model: ModelId, plan: &Plan, trials: &[NewRun]) -> Result<(Sweep, Vec<Run>), StoreError> {
+        within(sweeps::add(&self.database, model, plan, trials)).await
+    }
+
+    async fn sweep(&self, id: i64) -> Result<Sweep, StoreError> {
+        within(sweeps::get(&self.database, id)).await
+    }
+
+    async fn sweeps(&self, model: Option<ModelId>) -> Result<Vec<Sweep>, StoreError> {
+        within(sweeps::of_model(&self.database, model)).await
+    }
+
+    async fn unfinished_sweeps(&self) -> Result<Vec<Sweep>, StoreError> {
+        within(sweeps::unfinished(&self.database)).await
+    }
+
+    async fn trials(&self, sweep: i64) -> Result<Trials, StoreError> {
+        within(sweeps::trials(&self.database, sweep)).await
+    }
+
+    async fn told(&self, sweep: i64, name: &str, up_to: Option<u64>) -> Result<Vec<Told>, StoreError> {
+        within(sweeps::told(&self.database, sweep, name, up_to)).await
+    }
+
+    async fn change_sweep(
+        &self,
+        id: i64,
+        state: SweepState,
+        best: Option<&RunId>,
+        note: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        within(sweeps::change(&self.database, id, state, best, note)).await
+    }
+
+    async fn adopt(&self, run: &RunId) -> Result<Run, StoreError> {
+        within(sweeps::adopt(&self.database, run)).await
+    }
+
+    async fn announce_worker(&self, name: &str, details: &WorkerDetails) -> Result<(), StoreError> {
+        within(workers::announce(&self.database, name, details)).await
+    }
+
+    async fn leave_worker(&self, name: &str) -> Result<(), StoreError> {
+        within(workers::leave(&self.database, name)).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRow>, StoreError> {
+        within(workers::all(&self.database)).await
     }
 
     async fn add_series(&self, id: &RunId, points: &[SeriesPoint]) -> Result<(), StoreError> {

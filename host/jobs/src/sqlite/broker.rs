@@ -5,7 +5,8 @@
 
 use super::database::Database;
 use super::rows::{from_json, from_small, json, now, time};
-use crate::{Broker, BrokerError, Delivery, Job, Outcome, RunId, Signal, Timestamp};
+use crate::broker::MOST_DEAD_LETTERS;
+use crate::{Broker, BrokerError, DeadLetter, Delivery, Job, Outcome, RunId, Signal, Timestamp};
 use async_trait::async_trait;
 use sqlx::Row;
 use std::time::Duration;
@@ -49,10 +50,14 @@ fn until(lease: Duration) -> Timestamp {
 /// One statement did one row, or the lease is lost.
 fn held(delivery: &Delivery, done: sqlx::sqlite::SqliteQueryResult) -> Result<(), BrokerError> {
     match done.rows_affected() {
-        0 => Err(BrokerError::LeaseLost {
-            run: delivery.job.run.clone(),
-        }),
+        0 => Err(lost(delivery)),
         _ => Ok(()),
+    }
+}
+
+fn lost(delivery: &Delivery) -> BrokerError {
+    BrokerError::LeaseLost {
+        run: delivery.job.run.clone(),
     }
 }
 
@@ -132,13 +137,35 @@ impl Broker for SqliteBroker {
         Ok(())
     }
 
-    async fn acknowledge(&self, delivery: &Delivery, _: &Outcome) -> Result<(), BrokerError> {
-        let done = sqlx::query("DELETE FROM queue WHERE run_id = ? AND receipt = ?")
-            .bind(&delivery.job.run)
-            .bind(&delivery.receipt)
-            .execute(&self.database.writer)
-            .await?;
-        held(delivery, done)
+    async fn acknowledge(&self, delivery: &Delivery, outcome: &Outcome) -> Result<(), BrokerError> {
+        let mut transaction = self.database.write().await?;
+        let queue: Option<String> =
+            sqlx::query_scalar("DELETE FROM queue WHERE run_id = ? AND receipt = ? RETURNING queue")
+                .bind(&delivery.job.run)
+                .bind(&delivery.receipt)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let Some(queue) = queue else {
+            return Err(lost(delivery));
+        };
+        if let Outcome::GivenUp(error) = outcome {
+            let letter = DeadLetter {
+                queue,
+                job: delivery.job.clone(),
+                error: error.clone(),
+                at: now(),
+            };
+            sqlx::query("INSERT OR REPLACE INTO dead_letters (run_id, letter) VALUES (?, ?)")
+                .bind(&delivery.job.run)
+                .bind(json(&letter)?)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("DELETE FROM dead_letters WHERE number <= (SELECT max(number) FROM dead_letters) - ?")
+                .bind(i64::try_from(MOST_DEAD_LETTERS).unwrap_or(i64::MAX))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction.commit().await?)
     }
 
     async fn release(&self, delivery: &Delivery) -> Result<(), BrokerError> {
@@ -161,6 +188,24 @@ impl Broker for SqliteBroker {
             .execute(&self.database.writer)
             .await?;
         Ok(done.rows_affected() > 0)
+    }
+
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, BrokerError> {
+        let rows = sqlx::query("SELECT letter FROM dead_letters ORDER BY number DESC")
+            .fetch_all(&self.database.readers)
+            .await?;
+        Ok(rows
+            .iter()
+            .map(|row| from_json(row, "letter"))
+            .collect::<Result<_, _>>()?)
+    }
+
+    async fn remove_dead_letter(&self, run: &RunId) -> Result<Option<DeadLetter>, BrokerError> {
+        let row = sqlx::query("DELETE FROM dead_letters WHERE run_id = ? RETURNING letter")
+            .bind(run)
+            .fetch_optional(&self.database.writer)
+            .await?;
+        Ok(row.map(|row| from_json(&row, "letter")).transpose()?)
     }
 
     async fn depth(&self) -> Result<(u64, u64), BrokerError> {

@@ -20,8 +20,12 @@ mod runs;
 mod schedules;
 #[path = "../sql/store.rs"]
 mod store;
+#[path = "../sql/sweeps.rs"]
+mod sweeps;
 #[cfg(test)]
 mod tests;
+#[path = "../sql/workers.rs"]
+mod workers;
 
 pub use broker::SqliteBroker;
 pub use database::Database;

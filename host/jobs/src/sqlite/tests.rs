@@ -34,6 +34,7 @@ fn run(id: &str, model: i64) -> NewRun {
             time_seconds: 1,
             memory_mb: 1,
         },
+        labels: Vec::new(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The queue: what a `Broker` has to keep to.
 
+use crate::contract::fixtures::number;
 use futures_util::future::{join, join_all};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use trainyard_jobs::{Broker, BrokerError, Delivery, Job, JobKind, Outcome, Signal};
+use trainyard_jobs::{Broker, BrokerError, Delivery, Job, JobKind, Outcome, Signal, labelled, served};
 
 const QUEUES: &[&str] = &["training"];
 /// A lease that no test outlives.
@@ -20,7 +21,8 @@ fn job(run: &str) -> Job {
     Job {
         run: run.to_owned(),
         kind: JobKind::Train,
-        model: 7,
+        // A model is trained by one run at a time.
+        model: number(run),
         config: json!({"training_dataset": {"source": "upload"}, "training_parameters": {"epochs": 3}}),
         priority: 0,
     }
@@ -278,4 +280,44 @@ pub async fn a_signal_reaches_everyone_who_listens(broker: &dyn Broker) {
         }
         assert_eq!(signal, Signal::Stop("r1".into()));
     }
+}
+
+pub async fn what_is_given_up_is_kept_until_somebody_takes_it(broker: &dyn Broker) {
+    for run in ["r1", "r2"] {
+        add(broker, run).await;
+        let delivery = take(broker, LONG).await;
+        let outcome = Outcome::GivenUp(format!("{run} died"));
+        broker.acknowledge(&delivery, &outcome).await.unwrap();
+    }
+    nothing_to_take(broker).await;
+    let letters = broker.dead_letters().await.unwrap();
+    let listed: Vec<_> = letters
+        .iter()
+        .map(|letter| (letter.job.run.as_str(), letter.error.as_str(), letter.queue.as_str()))
+        .collect();
+    assert_eq!(listed, [("r2", "r2 died", "training"), ("r1", "r1 died", "training")]);
+    let letter = broker.remove_dead_letter(&"r1".to_owned()).await.unwrap().unwrap();
+    assert_eq!(letter.job, job("r1"));
+    assert_eq!(broker.remove_dead_letter(&"r1".to_owned()).await.unwrap(), None);
+    assert_eq!(broker.dead_letters().await.unwrap().len(), 1);
+}
+
+pub async fn jobs_that_ask_for_labels_go_to_workers_that_have_them(broker: &dyn Broker) {
+    let labels = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let all = ["training".to_owned()];
+    for (run, asked) in [("plain", &[][..]), ("gpu", &["gpu"]), ("both", &["large", "gpu"])] {
+        let queue = labelled("training", &labels(asked));
+        broker.enqueue(&queue, &job(run)).await.unwrap();
+    }
+    let takes = async |has: &[&str]| {
+        let queues = served(&all, &labels(has));
+        let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
+        let taken = broker.take(&queues, "w", LONG).await.unwrap();
+        taken.map(|delivery| delivery.job.run)
+    };
+    assert_eq!(takes(&["large"]).await.as_deref(), Some("plain"));
+    assert_eq!(takes(&[]).await, None);
+    assert_eq!(takes(&["gpu"]).await.as_deref(), Some("gpu"));
+    assert_eq!(takes(&["gpu"]).await, None);
+    assert_eq!(takes(&["gpu", "large", "arm"]).await.as_deref(), Some("both"));
 }

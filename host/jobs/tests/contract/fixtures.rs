@@ -33,6 +33,7 @@ pub fn new_run(id: &str, model: ModelId) -> NewRun {
             time_seconds: 60,
             memory_mb: 512,
         },
+        labels: Vec::new(),
     }
 }
 
@@ -158,4 +159,10 @@ pub async fn check_rows(store: &dyn Store, run: &Run) {
         assert_eq!(model.metrics, run.metrics);
         assert_eq!(model.file_path, run.file_path);
     }
+}
+
+/// A number for a name: another one for another name, of those that tests use.
+pub fn number(name: &str) -> i64 {
+    name.bytes()
+        .fold(0, |number, byte| (number * 257 + i64::from(byte)) % 1_000_000_007)
 }

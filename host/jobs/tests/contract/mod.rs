@@ -64,6 +64,18 @@ macro_rules! store_contract {
             a_series_needs_a_run,
         }
         contract! {
+            sweeps, contract::store::sweeps, of $make:
+            trials_are_runs_that_the_model_knows_nothing_of,
+            trials_wait_in_the_queue_like_other_runs,
+            trials_are_judged_by_what_they_told,
+            where_nothing_is_told_results_count,
+            a_model_gets_the_result_of_a_trial,
+            a_sweep_ends_once,
+            a_sweep_is_all_there_or_not_at_all,
+            a_model_with_trials_under_way_is_not_deleted,
+            workers_are_what_they_last_said,
+        }
+        contract! {
             lifecycle, contract::store::lifecycle, of $make:
             every_change_in_every_state_is_as_the_state_machine_says,
             a_good_end_is_written_in_full,
@@ -122,6 +134,8 @@ macro_rules! broker_contract {
             only_a_run_that_nobody_has_is_withdrawn,
             a_run_is_queued_once,
             depth_counts_a_lost_run_as_waiting,
+            what_is_given_up_is_kept_until_somebody_takes_it,
+            jobs_that_ask_for_labels_go_to_workers_that_have_them,
             waiting_ends_when_a_run_comes,
             waiting_ends_when_a_lease_runs_out,
             waiting_ends_when_nothing_comes,

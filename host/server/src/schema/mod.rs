@@ -199,6 +199,10 @@ pub struct Run {
     seed: u32,
     /// What it may use.
     limits: RunLimits,
+    /// What a worker has to have to take it.
+    labels: Vec<String>,
+    /// The sweep whose trial it is, if it is one.
+    sweep_id: Option<i64>,
     /// Figures on the test rows.
     metrics: Map<String, Value>,
     /// Where its result lies in the artifacts.
@@ -373,4 +377,163 @@ pub struct Schedule {
     created_at: DateTime<Utc>,
     /// When it was last changed by somebody.
     updated_at: DateTime<Utc>,
+}
+
+/// A sweep.
+#[derive(ToSchema)]
+pub struct Sweep {
+    /// Its number.
+    #[schema(minimum = 1)]
+    id: i64,
+    /// The model whose parameters are tried.
+    model_id: i64,
+    /// RUNNING, STOPPING, FINISHED or STOPPED.
+    state: String,
+    /// `grid`, `random` or `asha`.
+    method: String,
+    /// By parameter: a list of values, or a range.
+    space: Map<String, Value>,
+    /// What trials are judged by.
+    metric: String,
+    /// `minimize` or `maximize`.
+    goal: String,
+    /// What they are judged by where the plugin tells nothing of it.
+    otherwise: Option<Figure>,
+    /// What random choices follow from.
+    seed: u32,
+    /// How trials are ended early.
+    asha: Option<Asha>,
+    /// Whether the model gets the best trial's result at the end.
+    adopt: bool,
+    /// Its trials.
+    trials: u64,
+    /// Those that are over.
+    ended: u64,
+    /// The best trial, when it is over and there is one.
+    best_run: Option<String>,
+    /// What became of the best, or why there is none.
+    note: Option<String>,
+    /// When it was made.
+    created_at: DateTime<Utc>,
+    /// When it ended.
+    finished_at: Option<DateTime<Utc>>,
+}
+
+/// What trials are judged by.
+#[derive(ToSchema)]
+pub struct Figure {
+    /// Its name.
+    metric: String,
+    /// `minimize` or `maximize`.
+    goal: String,
+}
+
+/// How trials are ended early.
+#[derive(ToSchema)]
+pub struct Asha {
+    /// No trial is judged before so many of the plugin's steps.
+    min_steps: u64,
+    /// Of so many trials at a rung, one goes on.
+    reduction: u64,
+}
+
+/// The trials of a sweep.
+#[derive(ToSchema)]
+pub struct Trials {
+    /// What each one's value is of.
+    metric: String,
+    /// `minimize` or `maximize`.
+    goal: String,
+    /// In the order in which they were drawn.
+    items: Vec<Trial>,
+}
+
+/// A trial: a run of a sweep.
+#[derive(ToSchema)]
+pub struct Trial {
+    /// The run's name.
+    run_id: String,
+    /// Where it is.
+    state: RunState,
+    /// 0 to 100.
+    progress: f64,
+    /// Whether it was ended early, by the sweep or with it.
+    stop_requested: bool,
+    /// The parameters that the sweep varies.
+    parameters: Map<String, Value>,
+    /// Figures of its result.
+    metrics: Map<String, Value>,
+    /// The best value so far of the figure that the sweep judges by.
+    value: Option<f64>,
+    /// The last step at which the plugin told that figure.
+    steps: Option<u64>,
+    /// The worker that has it or had it last.
+    worker: Option<String>,
+    /// Why it failed.
+    error_log: Option<String>,
+    /// When a worker first took it.
+    started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    finished_at: Option<DateTime<Utc>>,
+}
+
+/// A worker.
+#[derive(ToSchema)]
+pub struct Worker {
+    /// Its name.
+    name: String,
+    /// Whether it has been heard of in the last 15 seconds.
+    alive: bool,
+    /// When it last said something.
+    seen_at: DateTime<Utc>,
+    /// Its machine.
+    host: String,
+    /// Its process there.
+    pid: u32,
+    /// The version of Trainyard.
+    version: String,
+    /// The queues that it serves.
+    queues: Vec<String>,
+    /// What it has, for jobs that ask for it.
+    labels: Vec<String>,
+    /// Jobs that it does at once.
+    slots: u64,
+    /// The jobs that it does now.
+    running: Vec<String>,
+    /// The machine's load over 1, 5 and 15 minutes.
+    load: [f64; 3],
+    /// The machine's cores.
+    cores: u64,
+    /// MiB of the machine's memory that could still be used.
+    memory_free_mb: u64,
+    /// It takes no more jobs and ends when those it has are done.
+    draining: bool,
+    /// When it started.
+    started_at: DateTime<Utc>,
+}
+
+/// A job that was given up.
+#[derive(ToSchema)]
+pub struct DeadLetter {
+    /// The run.
+    run_id: String,
+    /// The model.
+    model_id: i64,
+    /// What was to be done with it.
+    task: String,
+    /// Where it waited.
+    queue: String,
+    /// Why nobody tries any more.
+    error: String,
+    /// When it was given up.
+    at: DateTime<Utc>,
+}
+
+/// A job that is tried once more.
+#[derive(ToSchema)]
+pub struct Replayed {
+    /// The new run.
+    task_id: String,
+    /// Its model.
+    model_id: i64,
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
-use trainyard_jobs::{Broker, BrokerError, Delivery, Job, Outcome, RunId, Signal};
+use trainyard_jobs::{Broker, BrokerError, DeadLetter, Delivery, Job, Outcome, RunId, Signal};
 use trainyard_server::Options;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,6 +298,12 @@ impl Broker for Away {
         Ok(())
     }
     async fn withdraw(&self, _: &RunId) -> Result<bool, BrokerError> {
+        Err(BrokerError::Unavailable("connection refused".into()))
+    }
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, BrokerError> {
+        Err(BrokerError::Unavailable("connection refused".into()))
+    }
+    async fn remove_dead_letter(&self, _: &RunId) -> Result<Option<DeadLetter>, BrokerError> {
         Err(BrokerError::Unavailable("connection refused".into()))
     }
     async fn depth(&self) -> Result<(u64, u64), BrokerError> {

@@ -162,6 +162,10 @@ impl Runner {
             }
         };
         self.ended = true;
+        // What it said last may still be on its way.
+        while !self.words.ended() && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
         ProcessError::Died {
             how,
             stderr: self.words.last(),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::Read;
 use std::process::ChildStderr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use trainyard_parameters::one_line;
@@ -18,7 +19,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// The last lines. A clone is the same lines.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Words(Arc<Mutex<VecDeque<String>>>);
+pub(super) struct Words(Arc<Heard>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    lines: Mutex<VecDeque<String>>,
+    /// No more will come.
+    ended: AtomicBool,
+}
 
 impl Words {
     /// Reads until the end, on a thread of its own: a pipe that nobody empties would hold the runner up.
@@ -34,8 +42,13 @@ impl Words {
 
     /// The last lines, the newest last.
     pub fn last(&self) -> Vec<String> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().cloned().collect()
+    }
+
+    /// Whether all has been heard.
+    pub fn ended(&self) -> bool {
+        self.0.ended.load(Ordering::Acquire)
     }
 
     fn read(&self, mut from: impl Read) {
@@ -57,6 +70,7 @@ impl Words {
             }
         }
         self.keep(&line);
+        self.0.ended.store(true, Ordering::Release);
     }
 
     fn keep(&self, line: &[u8]) {
@@ -64,7 +78,7 @@ impl Words {
         if text.trim().is_empty() {
             return;
         }
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == LINES {
             lines.pop_front();
         }

@@ -3,6 +3,8 @@
 --   unacked                 messages that some worker has, by delivery tag: [message, exchange, routing key]
 --   unacked_index           their tags by the time (s) that they were taken, or last renewed by us: Celery gives one that
 --                           is older than its visibility timeout to another worker
+-- The original's:
+--   ai:training:lock:MODEL  the run that trains the model, for an hour from when it was last renewed
 -- Ours:
 --   trainyard:queues        names of queues
 --   trainyard:tasks         delivery tags by run, of runs that wait or are taken
@@ -10,6 +12,7 @@
 --   trainyard:leases        their tags by the time (ms) at which the lease ends
 --   trainyard:deliveries    by run, how often it was taken
 --   trainyard:delayed       messages by the time (ms) at which they are due
+--   trainyard:dead          what was given up, newest first
 --   trainyard:rate          the token bucket of trainings: tokens, and the time (ms) of their count
 local SEPARATOR = '\6\22'
 local STEPS = {0, 3, 6, 9}
@@ -66,4 +69,9 @@ local function forget(tag, run)
     let_go(tag)
     redis.call('HDEL', 'trainyard:tasks', run)
     redis.call('HDEL', 'trainyard:deliveries', run)
+end
+
+-- Only the owner of a model's lock takes it away.
+local function unlock(key, run)
+    if key ~= '' and redis.call('GET', key) == run then redis.call('DEL', key) end
 end

@@ -1,5 +1,6 @@
--- tag, receipt, due (ms; 0 is at once): whether it was still ours.
-local tag, receipt, due = ARGV[1], ARGV[2], tonumber(ARGV[3])
+-- tag, receipt, due (ms; 0 is at once), the model's lock (empty: none), trainings a minute if it is a training that has not begun
+-- (or else 0): whether it was still ours.
+local tag, receipt, due, lock, rate = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local taken = held(tag, receipt)
 if not taken then return 0 end
 local entry = redis.call('HGET', 'unacked', tag)
@@ -8,6 +9,12 @@ local parts = cjson.decode(entry)
 local ending = ', ' .. cjson.encode(parts[2]) .. ', ' .. cjson.encode(parts[3]) .. ']'
 local text = entry:sub(2, -1 - #ending)
 let_go(tag)
+unlock(lock, taken.run)
+if rate > 0 then
+    -- It did not begin, so another may.
+    local tokens = tonumber(redis.call('HGET', 'trainyard:rate', 'tokens')) or rate
+    redis.call('HSET', 'trainyard:rate', 'tokens', math.min(rate, tokens + 1))
+end
 if due > now() then
     redis.call('ZADD', 'trainyard:delayed', due, text)
 else

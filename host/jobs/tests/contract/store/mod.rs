@@ -5,3 +5,4 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod models;
 pub mod runs;
+pub mod sweeps;

@@ -20,6 +20,7 @@ pub async fn a_submit_writes_the_run_and_its_model(store: &dyn Store) {
         training_parameters: run.training_parameters,
         seed: run.seed,
         limits: run.limits,
+        labels: run.labels,
     };
     assert_eq!(same, wanted);
     assert_eq!(

@@ -92,6 +92,13 @@ impl Service {
         Self::launched(folder, settings)
     }
 
+    /// A server that takes no trainings.
+    pub fn serving(settings: &[(&str, &str)]) -> Self {
+        let mut settings = settings.to_vec();
+        settings.push(("SUBCOMMAND", "serve"));
+        Self::launched(tempfile::tempdir().unwrap(), &settings)
+    }
+
     fn launched(folder: tempfile::TempDir, settings: &[(&str, &str)]) -> Self {
         let settings: Vec<_> = settings
             .iter()
@@ -334,8 +341,10 @@ fn launch(folder: &Path, settings: &[(String, String)]) -> (Child, String) {
         .open(folder.join("errors.txt"))
         .unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_trainyard"));
+    let subcommand = settings.iter().find(|(name, _)| name == "SUBCOMMAND");
     command
-        .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(subcommand.map_or("up", |(_, value)| value))
+        .args(["--listen", "127.0.0.1:0", "--data-dir"])
         .arg(folder.join("data"))
         .current_dir(folder)
         .env_remove("TRAINYARD_CONFIG")

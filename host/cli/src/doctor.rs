@@ -114,7 +114,14 @@ async fn database(config: &Config, report: &mut Report) {
     let finding = match tried.await {
         Ok(workers) => {
             let alive = workers.iter().filter(|worker| worker.is_alive()).count();
-            Good(format!("{place}: it can be written to; {alive} workers are there"))
+            Good(format!(
+                "{place}: it can be written to; {}",
+                if alive == 1 {
+                    "1 worker is there".into()
+                } else {
+                    format!("{alive} workers are there")
+                }
+            ))
         }
         Err(error) => Bad(format!(
             "{place}: {error}; see to [database] url: user, password, that the server runs, and that the user may create tables"

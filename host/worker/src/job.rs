@@ -143,6 +143,7 @@ impl Job<'_> {
             let run = match patiently(id, || store.claim(id, name)).await {
                 Ok(Claim::Taken(run)) => *run,
                 Ok(Claim::GivenUp(run)) => {
+                    self.shared.sweep(&run).await;
                     self.shared.feed.tell_end(&run).await;
                     let error = run.error_log.unwrap_or_default();
                     return Ok(Settled::Over(match run.sweep_id {
@@ -153,6 +154,8 @@ impl Job<'_> {
                 // Someone stopped it before it began, perhaps.
                 Ok(Claim::Over(_)) => {
                     let run = self.shared.store.run(&self.delivery.job.run).await?;
+                    // Whoever brought it to its end may have died before it cleared up.
+                    self.shared.sweep(&run).await;
                     return Ok(Settled::Over(Outcome::of(&run)));
                 }
                 Err(StoreError::NotFound { .. }) if self.delivery.job.kind == JobKind::Trial => {
@@ -348,15 +351,27 @@ impl Job<'_> {
                 (Change::Fail { error: error.clone() }, RunState::Error, Some(error))
             }
         };
-        let finished = matches!(change, Change::Finish(_));
-        if !finished {
+        let result = match &change {
+            Change::Finish(finished) => Some(finished.file_path.clone()),
+            _ => None,
+        };
+        if result.is_none() {
             // The log is what tells what went wrong. Nothing else of the run is left.
             let key = format!("{}/log.jsonl", run_key(run));
             if let Err(failure) = self.shared.store_log(&key, recorder).await {
                 tracing::warn!(run = run.id, %failure, "the full log is not stored");
             }
         }
-        let changed = self.change(run, change).await?;
+        let changed = match self.change(run, change).await {
+            Ok(changed) => changed,
+            Err(failure) => {
+                if let (Failure::Fenced, Some(prefix)) = (&failure, result) {
+                    // Someone else's result counts.
+                    let _ = self.shared.artifacts.delete_all(&prefix).await;
+                }
+                return Err(failure);
+            }
+        };
         self.shared.sweep(&changed).await;
         recorder.end(state, error.clone()).await;
         Ok(Settled::Over(match error {

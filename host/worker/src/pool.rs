@@ -24,6 +24,8 @@ struct Ready {
 
 /// How long to wait before another try when a runner could not be started.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often one looks whether those on their way are there.
+const LOOK: Duration = Duration::from_millis(5);
 
 impl Pool {
     pub fn new(launcher: Launcher, size: usize) -> Self {
@@ -50,7 +52,7 @@ impl Pool {
         }
     }
 
-    /// Ends the runners that wait; none is started any more.
+    /// Ends the runners that wait or are on their way; none is started any more.
     pub async fn close(&self) {
         let runners = {
             let mut ready = self.lock();
@@ -59,6 +61,10 @@ impl Pool {
         };
         for runner in runners {
             runner.kill().await;
+        }
+        // One that is on its way is ended as soon as it is there, and leaves nothing behind either.
+        while self.lock().starting > 0 {
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -9,7 +9,7 @@ use crate::pool::Pool;
 use crate::process::{Launcher, ProcessError};
 use crate::protocol::Isolation;
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -99,7 +99,7 @@ impl Worker {
         if let Err(error) = launcher.clean() {
             tracing::warn!(%error, "what an earlier worker left in the scratch folder stays");
         }
-        clear_jobs(&options.scratch, &services.store).await;
+        clear_jobs(&options.scratch, &services.store, &HashSet::new()).await;
         let first = launcher.start().await?;
         let isolation = first.isolation().clone();
         first.kill().await;
@@ -335,6 +335,8 @@ async fn sweep(shared: Arc<Shared>) {
     let mut clock = tokio::time::interval(SWEEP);
     loop {
         clock.tick().await;
+        let ours: HashSet<RunId> = shared.jobs().keys().cloned().collect();
+        clear_jobs(&shared.options.scratch, &shared.store, &ours).await;
         if let Err(error) = enqueue_unfinished(&shared).await {
             tracing::warn!(error, "runs without a place in the queue cannot be looked for");
         }
@@ -354,13 +356,16 @@ async fn enqueue_unfinished(shared: &Shared) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes the folders of jobs that are over: their worker died. Those of the others are used again.
-async fn clear_jobs(scratch: &Path, store: &Arc<dyn Store>) {
+/// Removes the folders of jobs that are over, and none of ours: their worker died. Those of the others are used again.
+async fn clear_jobs(scratch: &Path, store: &Arc<dyn Store>, ours: &HashSet<RunId>) {
     for entry in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let Some(run) = name.strip_prefix(job::FOLDER) else {
             continue;
         };
+        if ours.contains(run) {
+            continue;
+        }
         let over = match store.run(&run.to_owned()).await {
             Ok(run) => run.state.is_final(),
             Err(error) => matches!(error, trainyard_jobs::StoreError::NotFound { .. }),

@@ -99,6 +99,8 @@ impl Launcher {
                 Ok(runner)
             }
             Ok(Ok(_)) => Err(ProcessError::Protocol("it did not begin with `ready`".into())),
+            // Somebody may have killed it: another may do better.
+            Ok(Err(died @ ProcessError::Died { .. })) => Err(died),
             Ok(Err(error)) => Err(ProcessError::Start(error.to_string())),
             Err(_) => Err(ProcessError::Start(format!(
                 "it was not ready after {} s",

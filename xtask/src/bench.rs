@@ -81,6 +81,18 @@ pub fn service() -> Result<()> {
         .env("TRAINYARD", paths::target().join("release/trainyard")))
 }
 
+/// The queue beside Celery, and what the trials of a sweep cost.
+pub fn broker() -> Result<()> {
+    setup::run()?;
+    plugins::library()?;
+    let python = python::for_tests()?;
+    run(cargo().args(["build", "--release", "--package", "trainyard"]))?;
+    run(release("trainyard-benches", &["--bin", "broker"])
+        .env("TRAINYARD_PLUGINS", paths::plugins())
+        .env("TRAINYARD_PYTHON", python)
+        .env("TRAINYARD", paths::target().join("release/trainyard")))
+}
+
 /// Rows from a stand-in for TDengine to batches, beside taos-ws-py and pandas.
 pub fn data(arguments: &[&str]) -> Result<()> {
     let python = python::for_data()?;

@@ -35,6 +35,7 @@ Developer commands of Trainyard
   cargo xtask bench python      the same step written in Python: plugin, the Rust plugin and PyTorch; starts of instances
   cargo xtask bench dlinear ETTh1.csv     ten epochs of the plugin and of its PyTorch twin
   cargo xtask bench data        rows from TDengine's protocol to batches, and taos-ws-py with pandas; --quick: no memory
+  cargo xtask bench broker      the queue beside Celery: jobs a second, round trips; a hundred trials of a sweep
   cargo xtask bench service     the service under load: answers, starts, live streams
   cargo xtask reference         compute the numbers in tests/reference again, with PyTorch and scikit-learn
 
@@ -71,10 +72,11 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["bench", "python"] => bench::python(),
         ["bench", "dlinear", data] => bench::dlinear(data),
         ["bench", "data", rest @ ..] => bench::data(rest),
+        ["bench", "broker"] => bench::broker(),
         ["bench", "service"] => bench::service(),
         ["bench", ..] => {
             bail!(
-                "say which benchmark: cargo xtask bench kernels [--quick], bench python, bench service, bench data [--quick], or bench dlinear ETTh1.csv"
+                "say which benchmark: cargo xtask bench kernels [--quick], bench python, bench broker, bench service, bench data [--quick], or bench dlinear ETTh1.csv"
             )
         }
         ["reference"] => reference::run(),

@@ -42,6 +42,19 @@ fn a_job_whose_runner_dies_three_times_ends_in_error_with_the_cause() {
     }
     let model = service.wait_for(id, &["ERROR"]);
     assert!(model["error_log"].as_str().unwrap().contains("SIGKILL"), "{model}");
+    service.eventually("it is a dead letter", || {
+        let letters = service.get("/api/v2/ai/dead-letters").data();
+        letters["items"][0]["run_id"] == run
+    });
+    let again = service
+        .post(&format!("/api/v2/ai/dead-letters/{run}/replay"), &json!({}))
+        .data();
+    service.eventually("it is tried again", || {
+        service.run(id, again["task_id"].as_str().unwrap())["state"] == "TRAINING"
+    });
+    assert_eq!(service.get("/api/v2/ai/dead-letters").data()["items"], json!([]));
+    service.stop(id).data();
+    service.wait_for(id, &["DRAFT", "ERROR"]);
     service.eventually("no scratch folder is left", || {
         service.files("scratch").iter().all(|file| file.ends_with("/lock"))
     });

@@ -2,6 +2,7 @@
 
 use crate::harness::{Service, plugin, signal};
 use serde_json::json;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use trainyard_test_servers::{Postgres, Redis};
 
@@ -21,8 +22,6 @@ impl Plant {
             ("TRAINYARD_REDIS_URL", redis.url(0)),
             ("TRAINYARD_REDIS_RATE_LIMIT", "0".into()),
             ("TRAINYARD_WORKER_SLOTS", "1".into()),
-            ("TRAINYARD_WORKER_LEASE_SECONDS", "6".into()),
-            ("TRAINYARD_WORKER_RENEW_SECONDS", "2".into()),
         ];
         Some(Plant {
             settings: settings.map(|(name, value)| (name.to_owned(), value)).to_vec(),
@@ -101,4 +100,96 @@ fn what_one_machine_does_is_seen_live_on_another_and_is_stopped_from_there() {
     let body = json!({"dataset": here["training_dataset"]});
     let path = format!("/api/v2/ai/models/{quick}/predict");
     assert_eq!(works.post(&path, &body).data(), watches.post(&path, &body).data());
+}
+
+#[test]
+fn a_job_that_asks_for_a_label_goes_to_the_worker_that_has_it() {
+    let Some(plant) = Plant::start() else { return };
+    let first = Service::with(&plant.settings());
+    let id = first.create_weather(2).unwrap();
+    let run = first.train(id, &json!({"labels": ["gpu"]}));
+    first.eventually("it is said that nobody can take it", || {
+        let log = first.get(&format!("/api/v2/ai/models/{id}/logs")).data();
+        log.to_string()
+            .contains("no worker that is there now has the labels gpu")
+    });
+    assert_eq!(first.run(id, &run)["state"], "PENDING");
+    let mut settings = plant.settings();
+    settings.push(("TRAINYARD_WORKER_LABELS", "gpu,large"));
+    let second = Service::beside(&first, &settings);
+    first.wait_for(id, &["TRAINED"]);
+    let worker = first.run(id, &run)["worker"].as_str().unwrap().to_owned();
+    assert!(worker.contains(&format!("worker-{}@", second.pid())), "{worker}");
+    first.eventually("both are listed", || {
+        let workers = first.get("/api/v2/ai/workers").data();
+        let items = workers["items"].as_array().unwrap();
+        items.iter().filter(|worker| worker["alive"] == true).count() == 2
+    });
+}
+
+#[test]
+fn trials_of_a_sweep_are_spread_over_all_workers() {
+    let Some(plant) = Plant::start() else { return };
+    let first = Service::with(&plant.settings());
+    let id = first.create_weather(30).unwrap();
+    let _second = Service::beside(&first, &plant.settings());
+    first.eventually("both are listed", || {
+        first.get("/api/v2/ai/workers").data()["items"]
+            .as_array()
+            .unwrap()
+            .len()
+            == 2
+    });
+    let body = json!({"space": {"learning_rate": {"min": 0.0001, "max": 0.1, "log": true}}, "trials": 12, "seed": 3});
+    let sweep = first.post(&format!("/api/v2/ai/models/{id}/sweep"), &body).data();
+    let path = format!("/api/v2/ai/sweeps/{}", sweep["id"]);
+    first.eventually("the sweep is over", || first.get(&path).data()["state"] == "FINISHED");
+    let sweep = first.get(&path).data();
+    let trials = first.get(&format!("{path}/trials")).data();
+    let items = trials["items"].as_array().unwrap();
+    assert!(items.iter().all(|trial| trial["state"] == "TRAINED"), "{trials}");
+    let workers: HashSet<&str> = items.iter().map(|trial| trial["worker"].as_str().unwrap()).collect();
+    assert_eq!(workers.len(), 2, "{trials}");
+    let least = items
+        .iter()
+        .map(|trial| trial["value"].as_f64().unwrap())
+        .fold(f64::INFINITY, f64::min);
+    let best = items.iter().find(|trial| trial["run_id"] == sweep["best_run"]).unwrap();
+    assert_eq!(best["value"], least);
+    let model = first.model(id);
+    assert_eq!(
+        (&model["status"], &model["trained_run"]),
+        (&json!("TRAINED"), &sweep["best_run"])
+    );
+    // What a trial has learnt predicts.
+    let body = json!({"dataset": model["training_dataset"]});
+    first.post(&format!("/api/v2/ai/models/{id}/predict"), &body).data();
+    // The same once more, and stopped.
+    let body = json!({"space": {"learning_rate": [0.01, 0.02, 0.03, 0.04, 0.05, 0.06]}, "method": "grid",
+        "submission": {"training_parameters": {"epochs": 1000, "batch_size": 1}}});
+    let sweep = first.post(&format!("/api/v2/ai/models/{id}/sweep"), &body).data();
+    let path = format!("/api/v2/ai/sweeps/{}", sweep["id"]);
+    first.eventually("some train", || {
+        let trials = first.get(&format!("{path}/trials")).data();
+        let items = trials["items"].as_array().unwrap();
+        items.iter().filter(|trial| trial["state"] == "TRAINING").count() == 2
+    });
+    first.post(&format!("{path}/stop"), &json!({})).data();
+    first.eventually("the sweep is stopped", || first.get(&path).data()["state"] == "STOPPED");
+    assert_eq!(first.get(&path).data()["ended"], 6);
+    assert_eq!(first.model(id)["trained_run"], model["trained_run"]);
+}
+
+#[test]
+fn a_server_alone_inspects_and_predicts_and_workers_alone_train() {
+    let Some(plant) = Plant::start() else { return };
+    let server = Service::serving(&plant.settings());
+    let id = server.create_weather(2).unwrap();
+    server.train(id, &json!({}));
+    assert_eq!(server.get("/api/v2/ai/workers").data()["items"], json!([]));
+    let _other = Service::beside(&server, &plant.settings());
+    let model = server.wait_for(id, &["TRAINED"]);
+    let body = json!({"dataset": model["training_dataset"]});
+    let predicted = server.post(&format!("/api/v2/ai/models/{id}/predict"), &body).data();
+    assert!(predicted.to_string().len() > 100, "{predicted}");
 }

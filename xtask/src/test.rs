@@ -25,6 +25,12 @@ pub fn run(filters: &[&str]) -> Result<()> {
         }
     }
 
+    if everything {
+        steps.run("packaging", || {
+            run_command(Command::new("bash").arg(paths::root().join("packaging/check.sh")))
+        });
+    }
+
     let built = steps.run("set-up", setup::run)
         && steps.run("plugins", plugins::library)
         && (!paths::root().join("tests/guests/Cargo.toml").is_file() || steps.run("guests", plugins::guests));

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use std::path::Path;
+use std::time::Duration;
 
 /// Content as it comes.
 pub type ByteStream = BoxStream<'static, Result<Bytes, ArtifactError>>;
@@ -56,6 +57,11 @@ pub trait Artifacts: Send + Sync {
 
     /// Makes a file available as a local one and opens it for reading, with no copy where it lies on this machine.
     async fn open(&self, key: &str) -> Result<std::fs::File, ArtifactError>;
+
+    /// An address from which anyone may fetch a file for a while without asking us; none where there is no such thing.
+    async fn link(&self, _key: &str, _for: Duration) -> Result<Option<String>, ArtifactError> {
+        Ok(None)
+    }
 
     /// The files under a prefix (a folder's key, without the last `/`), in order of their keys.
     async fn list(&self, prefix: &str) -> Result<Vec<StoredObject>, ArtifactError>;

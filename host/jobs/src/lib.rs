@@ -22,6 +22,7 @@ mod compute;
 mod dataset;
 mod event;
 mod feed;
+mod fetched;
 pub mod local;
 mod model;
 mod objects;

@@ -4,6 +4,7 @@
 //! checks. What a killed process left of an upload is invisible; a rule of the bucket that aborts incomplete uploads after a
 //! day removes it.
 
+use crate::fetched::FetchedObjects;
 use crate::objects;
 use crate::{ArtifactError, Artifacts, ByteStream, StoredObject};
 use async_trait::async_trait;
@@ -12,7 +13,8 @@ use futures_util::StreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::path::Path as Key;
 use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use object_store::signer::Signer;
+use object_store::{BackoffConfig, ClientOptions, ObjectStoreExt, RetryConfig};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,16 +43,23 @@ pub struct S3Options {
     pub access_key_id: Option<String>,
     /// The secret to it.
     pub secret_access_key: Option<String>,
+    /// Bytes of fetched objects that are kept on the disk for whoever opens them next; 0 keeps none.
+    pub cache: u64,
+    /// Whether clients fetch results from the bucket itself, by addresses that are good for a while.
+    pub presign: bool,
 }
 
 /// [`Artifacts`] in a bucket.
 pub struct S3Artifacts {
     store: PrefixStore<AmazonS3>,
+    fetched: FetchedObjects,
+    /// The bucket and the prefix, where addresses are given out.
+    signer: Option<(AmazonS3, Key)>,
     scratch: PathBuf,
 }
 
 impl S3Artifacts {
-    /// The artifacts of a bucket. Files that are opened are fetched to `scratch`, where they have no name.
+    /// The artifacts of a bucket. Files that are opened are fetched to `scratch`.
     pub fn new(options: &S3Options, scratch: &Path) -> Result<Self, ArtifactError> {
         // The client has no cryptography of its own. An error says that the program has chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -82,12 +91,14 @@ impl S3Artifacts {
         }
         let bucket = builder.build().map_err(|error| failed(error.to_string()))?;
         let prefix = Key::parse(&options.prefix).map_err(|error| failed(error.to_string()))?;
-        std::fs::create_dir_all(scratch).map_err(|error| ArtifactError::Failed {
+        let fetched = FetchedObjects::new(scratch, options.cache).map_err(|error| ArtifactError::Failed {
             key: scratch.display().to_string(),
             reason: objects::io_words(&error),
         })?;
         Ok(S3Artifacts {
+            signer: options.presign.then(|| (bucket.clone(), prefix.clone())),
             store: PrefixStore::new(bucket, prefix),
+            fetched,
             scratch: scratch.to_owned(),
         })
     }
@@ -112,13 +123,23 @@ impl Artifacts for S3Artifacts {
     }
 
     async fn open(&self, key: &str) -> Result<File, ArtifactError> {
+        let path = objects::key_of(key)?;
+        let found = self
+            .store
+            .head(&path)
+            .await
+            .map_err(|error| objects::read_failure(key, &error))?;
+        let version = format!("{key} {:?} {} {}", found.e_tag, found.size, found.last_modified);
+        if let Some(file) = self.fetched.find(&version) {
+            return Ok(file);
+        }
         let (size, mut content) = self.stream(key).await?;
         let failed = |error: std::io::Error| ArtifactError::Failed {
             key: key.to_owned(),
             reason: format!("{}: {}", self.scratch.display(), objects::io_words(&error)),
         };
-        let file = tempfile::tempfile_in(&self.scratch).map_err(failed)?;
-        let mut file = tokio::fs::File::from_std(file);
+        let named = self.fetched.begin().map_err(failed)?;
+        let mut file = tokio::fs::File::from_std(named.reopen().map_err(failed)?);
         let mut fetched = 0;
         while let Some(part) = content.next().await {
             let part = part?;
@@ -132,9 +153,26 @@ impl Artifacts for S3Artifacts {
             });
         }
         file.flush().await.map_err(failed)?;
+        // Another version may have come between the two questions.
+        if size == found.size {
+            self.fetched.keep(&version, named).map_err(failed)?;
+        }
         let mut file = file.into_std().await;
         std::io::Seek::rewind(&mut file).map_err(failed)?;
         Ok(file)
+    }
+
+    async fn link(&self, key: &str, good_for: Duration) -> Result<Option<String>, ArtifactError> {
+        let Some((bucket, prefix)) = &self.signer else {
+            return Ok(None);
+        };
+        let key_below = objects::key_of(key)?;
+        let whole: Key = prefix.parts().chain(key_below.parts()).collect();
+        let address = bucket
+            .signed_url(reqwest::Method::GET, &whole, good_for)
+            .await
+            .map_err(|error| objects::failure(key, &error))?;
+        Ok(Some(address.to_string()))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<StoredObject>, ArtifactError> {

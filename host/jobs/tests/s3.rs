@@ -8,6 +8,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
+use std::io::{Read, Write};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -35,6 +37,8 @@ fn options(endpoint: &str) -> S3Options {
         region: "us-east-1".into(),
         access_key_id: Some("me".into()),
         secret_access_key: Some("secret".into()),
+        cache: 1 << 20,
+        presign: true,
     }
 }
 
@@ -66,14 +70,71 @@ async fn artifacts() -> Option<Adapter> {
 artifacts_contract!(artifacts);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_lie_below_the_prefix_and_what_is_opened_leaves_no_file() {
+async fn keys_lie_below_the_prefix_and_what_is_opened_is_fetched_once() {
     let adapter = artifacts().await.unwrap();
     adapter.port.put("runs/a", Bytes::from_static(b"whole")).await.unwrap();
     let file = adapter.folder.path().join("s3/models/plant/a/runs/a");
     assert_eq!(std::fs::read(file).unwrap(), b"whole");
-    let _opened = adapter.port.open("runs/a").await.unwrap();
-    let fetched = std::fs::read_dir(adapter.folder.path().join("fetched")).unwrap();
-    assert_eq!(fetched.count(), 0);
+    let read = async || {
+        let mut text = String::new();
+        let mut opened = adapter.port.open("runs/a").await.unwrap();
+        opened.read_to_string(&mut text).unwrap();
+        text
+    };
+    let fetched = || {
+        let files = std::fs::read_dir(adapter.folder.path().join("fetched")).unwrap();
+        files.map(|file| file.unwrap().path()).collect::<Vec<_>>()
+    };
+    assert_eq!(read().await, "whole");
+    let [kept] = &fetched()[..] else {
+        panic!("{:?}", fetched())
+    };
+    // The next one reads what is there: that shows by what it says.
+    std::fs::write(kept, "known").unwrap();
+    assert_eq!(read().await, "known");
+    // Another version is another file.
+    adapter.port.put("runs/a", Bytes::from_static(b"other")).await.unwrap();
+    assert_eq!(read().await, "other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_given_out_needs_no_secret() {
+    let adapter = artifacts().await.unwrap();
+    adapter.port.put("runs/a", Bytes::from_static(b"whole")).await.unwrap();
+    let address = adapter
+        .port
+        .link("runs/a", Duration::from_secs(60))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        address.contains("/models/plant/a/runs/a?") && !address.contains("secret"),
+        "{address}"
+    );
+    // As any client would, without a word of who it is.
+    let (host, path) = address.trim_start_matches("http://").split_once('/').unwrap();
+    let fetch = |path: String| {
+        let host = host.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(&host).unwrap();
+            write!(
+                stream,
+                "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            )
+            .unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        })
+    };
+    let answer = fetch(path.to_owned()).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("whole"),
+        "{answer}"
+    );
+    let forged = path.replace("runs/a", "runs/b");
+    let answer = fetch(forged).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

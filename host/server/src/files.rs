@@ -7,17 +7,20 @@ use crate::extract::{Query, Segments};
 use crate::models::ModelPath;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tar::{EntryType, Header};
 use trainyard_jobs::{ArtifactError, Artifacts, StoredObject};
 use utoipa::IntoParams;
 
+/// How long an address is good to which a client is sent.
+const LINKED: Duration = Duration::from_secs(300);
 /// What a tar archive is made of.
 const BLOCK: u64 = 512;
 
@@ -38,6 +41,7 @@ pub struct FileQuery {
     responses((status = 200, description = "A tar archive, or the file", content(
             (Vec<u8> = "application/x-tar"), (Vec<u8> = "application/octet-stream"),
             (String = "application/json"))),
+        (status = 307, description = "The file is to be fetched from the bucket itself, where the operator has it so"),
         (status = 409, description = "There is no result yet")))]
 pub async fn download(
     State(app): State<Arc<App>>,
@@ -62,6 +66,9 @@ pub async fn download(
                 .iter()
                 .find(|(name, _)| *name == wanted)
                 .ok_or_else(|| missing(&wanted, &files))?;
+            if let Some(address) = app.services.artifacts.link(&file.key, LINKED).await? {
+                return redirect(&address);
+            }
             let (size, content) = app.services.artifacts.stream(&file.key).await?;
             let kind = if name.ends_with(".json") {
                 "application/json"
@@ -87,6 +94,17 @@ pub async fn download(
             ))
         }
     }
+}
+
+/// Sends a client elsewhere, once: the address is not good for long.
+fn redirect(address: &str) -> Result<Response, ApiError> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let headers = response.headers_mut();
+    let location = HeaderValue::from_str(address).map_err(ApiError::internal)?;
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 fn missing(wanted: &str, files: &[(String, StoredObject)]) -> ApiError {

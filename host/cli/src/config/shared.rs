@@ -40,6 +40,10 @@ pub struct S3Config {
     pub access_key_id: Option<String>,
     /// The secret to it.
     pub secret_access_key: Option<String>,
+    /// MiB of fetched files that are kept.
+    pub cache_mb: u64,
+    /// Whether clients fetch results from the bucket itself.
+    pub presign: bool,
 }
 
 impl Default for RedisConfig {
@@ -62,6 +66,8 @@ impl Default for S3Config {
             region: "us-east-1".into(),
             access_key_id: None,
             secret_access_key: None,
+            cache_mb: 10_240,
+            presign: false,
         }
     }
 }
@@ -118,6 +124,8 @@ impl S3Config {
             region: self.region.clone(),
             access_key_id: self.access_key_id.clone(),
             secret_access_key: self.secret_access_key.clone(),
+            cache: self.cache_mb.saturating_mul(1 << 20),
+            presign: self.presign,
         })
     }
 }

@@ -14,5 +14,6 @@ mod operation;
 mod results;
 mod schedules;
 mod socket;
+mod sweeps;
 mod training;
 mod uploads;

@@ -10,6 +10,14 @@ use crate::paths;
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(paths::root());
+    // What `cargo xtask` says of xtask itself. Build scripts look at it, and would be run again, with all that depends on them,
+    // whenever a developer's own cargo follows or came before.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

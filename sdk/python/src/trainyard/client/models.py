@@ -8,6 +8,20 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 
+class AdoptBody(BaseModel):
+    """
+    Which trial.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    run_id: str | None = None
+    """
+    The trial; the best when nothing is said.
+    """
+
+
 class Aggregate(str, Enum):
     """
     What becomes of a window's values: the mean, the smallest, the largest, the sum, how many there are, the first, the
@@ -40,6 +54,24 @@ class Alive(BaseModel):
     version: str
     """
     The server's version.
+    """
+
+
+class Asha(BaseModel):
+    """
+    How trials are ended early.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    min_steps: int
+    """
+    No trial is judged before so many of the plugin's steps.
+    """
+    reduction: int
+    """
+    Of so many trials at a rung, one goes on.
     """
 
 
@@ -112,6 +144,40 @@ class ColumnReport(BaseModel):
     type: str
     """
     number, text or time.
+    """
+
+
+class DeadLetter(BaseModel):
+    """
+    A job that was given up.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    at: AwareDatetime
+    """
+    When it was given up.
+    """
+    error: str
+    """
+    Why nobody tries any more.
+    """
+    model_id: int
+    """
+    The model.
+    """
+    queue: str
+    """
+    Where it waited.
+    """
+    run_id: str
+    """
+    The run.
+    """
+    task: str
+    """
+    What was to be done with it.
     """
 
 
@@ -214,6 +280,24 @@ class Evaluated(BaseModel):
     warnings: list[str]
     """
     What may be wrong.
+    """
+
+
+class Figure(BaseModel):
+    """
+    What trials are judged by.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    goal: str
+    """
+    `minimize` or `maximize`.
+    """
+    metric: str
+    """
+    Its name.
     """
 
 
@@ -513,6 +597,24 @@ class Ready(BaseModel):
     """
 
 
+class Replayed(BaseModel):
+    """
+    A job that is tried once more.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    model_id: int
+    """
+    Its model.
+    """
+    task_id: str
+    """
+    The new run.
+    """
+
+
 class ResourceUsage(BaseModel):
     """
     What the operating system says that a run used.
@@ -745,6 +847,78 @@ class Submitted(BaseModel):
     """
 
 
+class Sweep(BaseModel):
+    """
+    A sweep.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    adopt: bool
+    """
+    Whether the model gets the best trial's result at the end.
+    """
+    asha: Asha | None = None
+    best_run: str | None = None
+    """
+    The best trial, when it is over and there is one.
+    """
+    created_at: AwareDatetime
+    """
+    When it was made.
+    """
+    ended: int
+    """
+    Those that are over.
+    """
+    finished_at: AwareDatetime | None = None
+    """
+    When it ended.
+    """
+    goal: str
+    """
+    `minimize` or `maximize`.
+    """
+    id: int
+    """
+    Its number.
+    """
+    method: str
+    """
+    `grid`, `random` or `asha`.
+    """
+    metric: str
+    """
+    What trials are judged by.
+    """
+    model_id: int
+    """
+    The model whose parameters are tried.
+    """
+    note: str | None = None
+    """
+    What became of the best, or why there is none.
+    """
+    otherwise: Figure | None = None
+    seed: int
+    """
+    What random choices follow from.
+    """
+    space: dict[str, Any]
+    """
+    By parameter: a list of values, or a range.
+    """
+    state: str
+    """
+    RUNNING, STOPPING, FINISHED or STOPPED.
+    """
+    trials: int
+    """
+    Its trials.
+    """
+
+
 class Task(str, Enum):
     """
     What is to be learned.
@@ -804,6 +978,156 @@ class Token(BaseModel):
     scopes: list[Scope]
     """
     What it allows.
+    """
+
+
+class Trial(BaseModel):
+    """
+    A trial: a run of a sweep.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    error_log: str | None = None
+    """
+    Why it failed.
+    """
+    finished_at: AwareDatetime | None = None
+    """
+    When it ended.
+    """
+    metrics: dict[str, Any]
+    """
+    Figures of its result.
+    """
+    parameters: dict[str, Any]
+    """
+    The parameters that the sweep varies.
+    """
+    progress: float
+    """
+    0 to 100.
+    """
+    run_id: str
+    """
+    The run's name.
+    """
+    started_at: AwareDatetime | None = None
+    """
+    When a worker first took it.
+    """
+    state: RunState
+    """
+    Where it is.
+    """
+    steps: int | None = None
+    """
+    The last step at which the plugin told that figure.
+    """
+    stop_requested: bool
+    """
+    Whether it was ended early, by the sweep or with it.
+    """
+    value: float | None = None
+    """
+    The best value so far of the figure that the sweep judges by.
+    """
+    worker: str | None = None
+    """
+    The worker that has it or had it last.
+    """
+
+
+class Trials(BaseModel):
+    """
+    The trials of a sweep.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    goal: str
+    """
+    `minimize` or `maximize`.
+    """
+    items: list[Trial]
+    """
+    In the order in which they were drawn.
+    """
+    metric: str
+    """
+    What each one's value is of.
+    """
+
+
+class Worker(BaseModel):
+    """
+    A worker.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    alive: bool
+    """
+    Whether it has been heard of in the last 15 seconds.
+    """
+    cores: int
+    """
+    The machine's cores.
+    """
+    draining: bool
+    """
+    It takes no more jobs and ends when those it has are done.
+    """
+    host: str
+    """
+    Its machine.
+    """
+    labels: list[str]
+    """
+    What it has, for jobs that ask for it.
+    """
+    load: list[float]
+    """
+    The machine's load over 1, 5 and 15 minutes.
+    """
+    memory_free_mb: int
+    """
+    MiB of the machine's memory that could still be used.
+    """
+    name: str
+    """
+    Its name.
+    """
+    pid: int
+    """
+    Its process there.
+    """
+    queues: list[str]
+    """
+    The queues that it serves.
+    """
+    running: list[str]
+    """
+    The jobs that it does now.
+    """
+    seen_at: AwareDatetime
+    """
+    When it last said something.
+    """
+    slots: int
+    """
+    Jobs that it does at once.
+    """
+    started_at: AwareDatetime
+    """
+    When it started.
+    """
+    version: str
+    """
+    The version of Trainyard.
     """
 
 
@@ -1296,6 +1620,10 @@ class Run(BaseModel):
     """
     Its name; the model's `task_id`.
     """
+    labels: list[str]
+    """
+    What a worker has to have to take it.
+    """
     limits: RunLimits
     """
     What it may use.
@@ -1345,6 +1673,10 @@ class Run(BaseModel):
     """
     Whether someone wants it to stop.
     """
+    sweep_id: int | None = None
+    """
+    The sweep whose trial it is, if it is one.
+    """
     training_dataset: TrainingDataset
     """
     What it learns from.
@@ -1367,6 +1699,10 @@ class TrainBody(BaseModel):
     model_config = ConfigDict(
         extra='allow',
     )
+    labels: list[str] | None = None
+    """
+    What a worker has to have to take the run, such as `gpu`: see `GET /workers`.
+    """
     memory_limit_mb: int | None = None
     """
     MiB that the run may use; the server has a largest and a usual value.
@@ -1491,4 +1827,50 @@ class SchedulePatchBody(BaseModel):
     time_zone: str | None = None
     """
     Another clock.
+    """
+
+
+class SweepBody(BaseModel):
+    """
+    What a new sweep is to be.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    adopt: bool | None = None
+    """
+    Whether the model gets the best trial's result at the end; it does when nothing is said.
+    """
+    asha: dict[str, Any] | None = None
+    """
+    With the method `asha`: no trial is judged before `min_steps` of the plugin's steps, and of `reduction` trials one goes on.
+    """
+    goal: str | None = None
+    """
+    `minimize` or `maximize`; as the plugin says of the figure, or else minimize, when nothing is said.
+    """
+    method: str | None = None
+    """
+    `grid` (every combination), `random`, or `asha` (random, and what is not among the best is ended early); random when
+    nothing is said.
+    """
+    metric: str | None = None
+    """
+    What trials are judged by: a figure that the plugin tells while it trains, or one of its result. `validation_loss` when
+    nothing is said, or the first figure of the results of a plugin that tells none.
+    """
+    seed: int | None = None
+    """
+    What random choices follow from; a new one each time when it is not said.
+    """
+    space: dict[str, Any]
+    """
+    By parameter of the plugin: a list of values, or a range `{"min": 0.001, "max": 0.1, "log": true}`; in a grid a range
+    has `points`, too.
+    """
+    submission: TrainBody | None = None
+    trials: int | None = None
+    """
+    How many trials; not for a grid.
     """

@@ -170,7 +170,8 @@ fn values_that_make_no_sense_are_refused() {
             "{expected:?} is not in {found:?}"
         );
     };
-    refused("[worker]\nlease_seconds = 5", "renew_seconds");
+    refused("[worker]\nlease_seconds = 3", "renew_seconds");
+    refused("[worker]\nlabels = [\"A b\"]", "worker.labels");
     refused("[worker]\nqueues = []", "there is none");
     refused("[worker]\nname = \"a b\"", "is not 1 to 100");
     refused("[limits]\nmax_memory_mb = 1024", "limits.memory_mb: is more than");

@@ -282,7 +282,7 @@ mod tests {
                 Method::Random,
                 json!({"lr": {"min": 0, "max": 1, "step": 1}}),
                 Some(3),
-                "\"step\"",
+                "`step`",
             ),
             (
                 Method::Random,

@@ -24,7 +24,7 @@ WORDS = [
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bAsyncIterator\b", "Iterator"),
     (r"httpx\.AsyncClient", "httpx.Client"),
-    (r"\bAsync(Client|Run)\b", r"\1"),
+    (r"\bAsync(Client|Run|Sweep)\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\ba(close|read|iter_lines)\b", r"\1"),
 ]  # fmt: skip

@@ -61,18 +61,23 @@ async fn start(config: &Config, parts: Parts) -> Result<()> {
         () = ended(shutdown.clone()) => return Ok(()),
     };
     let fetched = match config.tdengine.dsn {
-        Some(_) => Some(Fetched::claim(&config.data_dir)?),
+        Some(_) => Some(OwnFolder::claim(&config.data_dir.join("tdengine"))?),
         None => None,
     };
     services.tdengine = fetched
         .as_ref()
-        .and_then(|fetched| config.tdengine_options(&fetched.folder));
+        .and_then(|fetched| config.tdengine_options(&fetched.path));
 
     // A server takes no jobs, but what somebody waits for (inspections, predictions) is done here.
     let worker = start_worker(config, &services).await?;
-    let server = match parts {
+    // A server clears away what an earlier one left of uploads, and not what another has.
+    let staging = match parts {
         Parts::Worker => None,
-        Parts::All | Parts::Server => {
+        Parts::All | Parts::Server => Some(OwnFolder::claim(&config.data_dir.join("staging"))?),
+    };
+    let server = match &staging {
+        None => None,
+        Some(staging) => {
             let listener = tokio::net::TcpListener::bind(config.server.listen)
                 .await
                 .map_err(|error| {
@@ -95,7 +100,7 @@ async fn start(config: &Config, parts: Parts) -> Result<()> {
             Some(trainyard_server::serve(
                 listener,
                 offered,
-                config.server_options(),
+                config.server_options(&staging.path),
                 ended(shutdown.clone()),
             ))
         }
@@ -185,22 +190,22 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
     })
 }
 
-/// A folder for fetched rows that no other process uses, as long as this is held.
-struct Fetched {
-    folder: PathBuf,
+/// A folder that no other process uses, as long as this is held.
+struct OwnFolder {
+    path: PathBuf,
     _lock: std::fs::File,
 }
 
-impl Fetched {
-    /// Takes the first free one below a data folder: those of processes that have ended are used again.
-    fn claim(data: &Path) -> Result<Self> {
+impl OwnFolder {
+    /// Takes the first free one below a folder: those of processes that have ended are used again.
+    fn claim(below: &Path) -> Result<Self> {
         for number in 1.. {
-            let folder = data.join(format!("tdengine/{number}"));
+            let folder = below.join(number.to_string());
             std::fs::create_dir_all(&folder).map_err(Failure::file("create the folder", &folder))?;
             let path = folder.join("lock");
             let lock = std::fs::File::create(&path).map_err(Failure::file("create", &path))?;
             match lock.try_lock() {
-                Ok(()) => return Ok(Fetched { folder, _lock: lock }),
+                Ok(()) => return Ok(OwnFolder { path: folder, _lock: lock }),
                 Err(std::fs::TryLockError::WouldBlock) => {}
                 Err(std::fs::TryLockError::Error(error)) => return Err(Failure::file("lock", &path)(error)),
             }
@@ -301,7 +306,7 @@ impl Config {
     }
 
     /// What the server is to do.
-    fn server_options(&self) -> trainyard_server::Options {
+    fn server_options(&self, staging: &Path) -> trainyard_server::Options {
         let defaults = trainyard_server::Options::default();
         trainyard_server::Options {
             allowance: self.allowance(),
@@ -310,7 +315,7 @@ impl Config {
             max_plugin_bytes: self.server.max_plugin_mb << 20,
             max_dataset_bytes: self.server.max_dataset_mb << 20,
             keep_alive: Duration::from_secs(self.server.keep_alive),
-            staging: self.data_dir.join("staging"),
+            staging: staging.to_owned(),
             ..defaults
         }
     }

@@ -132,6 +132,26 @@ def test_stopping(client, run):
         long.wait()
 
 
+def test_a_sweep_finds_the_best(client, run):
+    model = client.create_model("swept", plugin="forecast-mlp", parameters={"steps": 30})
+    sweep = client.sweep(
+        model, {"hidden": [4, 8, 16]}, method="grid", data=WEATHER, seed=1, target="wind", lookback=14, horizon=3
+    )
+    row = sweep.wait()
+    assert (row.state, row.trials, row.ended) == ("FINISHED", 3, 3)
+    trials = sweep.trials()
+    assert list(trials.columns) == ["run_id", "state", "hidden", "value", "steps"]
+    assert list(trials.hidden) == [4, 8, 16] and set(trials.state) == {"TRAINED"}
+    best = trials.sort_values("value").iloc[0]
+    assert sweep.best().id == row.best_run == best.run_id == client.model(model).trained_run
+    other = trials.run_id[trials.run_id != row.best_run].iloc[0]
+    assert sweep.adopt(other).id == client.model(model).trained_run == other
+    with pytest.raises(Conflict):
+        sweep.stop()
+    with pytest.raises(Invalid, match="hiden"):
+        client.sweep(model, {"hiden": [4]}, method="grid")
+
+
 def test_a_folder_of_modules_is_a_plugin(client, tmp_path):
     folder = tmp_path / "windy"
     (folder / "parts").mkdir(parents=True)
@@ -172,7 +192,8 @@ def test_everything_can_be_awaited(url, run):
 
 
 def test_the_client_that_blocks_has_the_same_methods():
-    for awaited, blocks in [(AsyncClient, Client), (trainyard.client.AsyncRun, trainyard.client.Run)]:
+    of = trainyard.client
+    for awaited, blocks in [(AsyncClient, Client), (of.AsyncRun, of.Run), (of.AsyncSweep, of.Sweep)]:
         public = {name.replace("aclose", "close") for name in vars(awaited) if not name.startswith("_")}
         assert public == {name for name in vars(blocks) if not name.startswith("_")}
 

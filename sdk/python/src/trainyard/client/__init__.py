@@ -14,10 +14,10 @@
 """
 
 from . import errors, models
-from ._async import AsyncClient, AsyncRun
-from ._sync import Client, Run
+from ._async import AsyncClient, AsyncRun, AsyncSweep
+from ._sync import Client, Run, Sweep
 from ._wire import Event
 from .errors import *  # noqa: F403
 from .errors import __all__ as _errors
 
-__all__ = ["AsyncClient", "AsyncRun", "Client", "Event", "Run", "errors", "models", *_errors]
+__all__ = ["AsyncClient", "AsyncRun", "AsyncSweep", "Client", "Event", "Run", "Sweep", "errors", "models", *_errors]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Union
 
 import httpx
 
@@ -13,7 +13,10 @@ from ._watching import Bar
 from ._wire import API, Data, Event
 from .errors import ServerAway, TrainingFailed, TrainingStopped, from_answer
 
-__all__ = ["Client", "Run"]
+__all__ = ["Client", "Run", "Sweep"]
+
+#: Seconds between two looks at a sweep that is waited for.
+_LOOK = 0.5
 
 
 class Client:
@@ -145,6 +148,7 @@ class Client:
         seed: Optional[int] = None,
         time_limit: Optional[int] = None,
         memory_limit_mb: Optional[int] = None,
+        labels: Optional[Sequence[str]] = None,
         **dataset: Any,
     ) -> Run:
         """Starts a training.
@@ -152,10 +156,23 @@ class Client:
         `data` is rows (a file's path, bytes, a pandas frame, dicts), a data set that was uploaded, or a dict or `TrainingDataset` that
         says where rows are, such as `{"source": "tdengine", "device_id": "machine-7"}`; None takes what the model was trained on last.
         Everything else about the data goes by its name: `target`, `lookback`, `horizon`, `task`, `time`, `columns`, `split`, and so on.
-        `time_limit` is in seconds, `memory_limit_mb` in MiB.
+        `time_limit` is in seconds, `memory_limit_mb` in MiB. Only a worker that has all `labels` takes it.
         """
+        limits = {"seed": seed, "time_limit": time_limit, "memory_limit_mb": memory_limit_mb, "labels": labels}
+        body = self._submission(model, data, parameters, limits, dataset)
+        submitted = models.Submitted(**self._call("POST", f"/models/{_id(model)}/train", json=body))
+        return Run(self, submitted.model_id, submitted.task_id)
+
+    def _submission(
+        self,
+        model: Union[int, models.Model],
+        data: Optional[Data],
+        parameters: Optional[Mapping[str, Any]],
+        limits: Mapping[str, Any],
+        dataset: Mapping[str, Any],
+    ) -> Dict[str, Any]:
         _wire.refuse_unknown(dataset, models.TrainingDataset.model_fields)
-        body: Dict[str, Any] = {"seed": seed, "time_limit": time_limit, "memory_limit_mb": memory_limit_mb}
+        body: Dict[str, Any] = dict(limits)
         if parameters is not None:
             body["training_parameters"] = dict(parameters)
         if data is None:
@@ -170,9 +187,48 @@ class Client:
         else:
             stored = data if isinstance(data, models.StoredDataset) else self.upload_dataset(data)
             body["training_dataset"] = _wire.dataset({"source": "upload", "dataset_id": stored.id}, dataset)
+        return {key: value for key, value in body.items() if value is not None}
+
+    def sweep(
+        self,
+        model: Union[int, models.Model],
+        space: Mapping[str, Any],
+        trials: Optional[int] = None,
+        method: str = "random",
+        metric: Optional[str] = None,
+        goal: Optional[str] = None,
+        asha: Optional[Mapping[str, int]] = None,
+        adopt: bool = True,
+        data: Optional[Data] = None,
+        parameters: Optional[Mapping[str, Any]] = None,
+        seed: Optional[int] = None,
+        time_limit: Optional[int] = None,
+        memory_limit_mb: Optional[int] = None,
+        labels: Optional[Sequence[str]] = None,
+        **dataset: Any,
+    ) -> Sweep:
+        """Tries a space of parameters: many trainings, spread over all workers.
+
+        `space` has for each parameter a list of values or a range `{"min": 1e-4, "max": 0.1, "log": True}`, in a grid with `points`.
+        `method` is `"random"` or `"asha"` (which ends the worse early, by `asha={"min_steps": 500, "reduction": 3}`) with so many
+        `trials`, or `"grid"`. They are judged by `metric`, `validation_loss` where it is None; with `adopt` the model gets the best
+        result. Everything else is as in `train`.
+        """
+        limits = {"seed": seed, "time_limit": time_limit, "memory_limit_mb": memory_limit_mb, "labels": labels}
+        body: Dict[str, Any] = {
+            "space": dict(space),
+            "trials": trials,
+            "method": method,
+            "metric": metric,
+            "goal": goal,
+            "asha": None if asha is None else dict(asha),
+            "adopt": adopt,
+            "seed": seed,
+            "submission": self._submission(model, data, parameters, limits, dataset),
+        }
         body = {key: value for key, value in body.items() if value is not None}
-        submitted = models.Submitted(**self._call("POST", f"/models/{_id(model)}/train", json=body))
-        return Run(self, submitted.model_id, submitted.task_id)
+        made = models.Sweep(**self._call("POST", f"/models/{_id(model)}/sweep", json=body))
+        return Sweep(self, made.model_id, made.id)
 
     def run(self, model: Union[int, models.Model], run: Optional[str] = None) -> Run:
         """A run of a model: the current or last one, or the one that is named."""
@@ -315,3 +371,54 @@ _OVER = {models.RunState.TRAINED, models.RunState.ERROR, models.RunState.CANCELL
 
 def _id(model: Union[int, models.Model]) -> int:
     return model if isinstance(model, int) else model.id
+
+
+class Sweep:
+    """A sweep that was submitted."""
+
+    def __init__(self, client: Client, model_id: int, id: int) -> None:
+        self._client = client
+        #: The model's number.
+        self.model_id = model_id
+        #: The sweep's number.
+        self.id = id
+
+    def __repr__(self) -> str:
+        return f"Sweep({self.id} of model {self.model_id})"
+
+    def status(self) -> models.Sweep:
+        """The sweep as it is now: `state`, `trials`, `ended`, `best_run`, and more."""
+        return models.Sweep(**self._client._call("GET", f"/sweeps/{self.id}"))
+
+    def trials(self) -> Any:
+        """A row for each trial: `run_id`, `state`, the parameters that are varied, `value` (the best so far of what is judged by),
+        `steps`. A pandas frame where there is pandas, else a list of dicts."""
+        answer = models.Trials(**self._client._call("GET", f"/sweeps/{self.id}/trials"))
+        varied = list((self.status()).space)
+        rows = [
+            [trial.run_id, trial.state.value, *(trial.parameters.get(name) for name in varied), trial.value, trial.steps]
+            for trial in answer.items
+        ]
+        return _wire.table(["run_id", "state", *varied, "value", "steps"], rows)
+
+    def wait(self) -> models.Sweep:
+        """Waits for the end."""
+        while (row := self.status()).state not in ("FINISHED", "STOPPED"):
+            time.sleep(_LOOK)
+        return row
+
+    def best(self) -> Run:
+        """The best trial, when the sweep is over."""
+        row = self.status()
+        if row.best_run is None:
+            raise LookupError(f"sweep {self.id} is {row.state} and has no best trial: {row.note or 'it goes on'}")
+        return Run(self._client, self.model_id, row.best_run)
+
+    def stop(self) -> models.Sweep:
+        """Stops the trials that are not over. The results of the others stay."""
+        return models.Sweep(**self._client._call("POST", f"/sweeps/{self.id}/stop"))
+
+    def adopt(self, run: Optional[str] = None) -> models.Run:
+        """Gives the model a trial's result: the best one's, or that which is named."""
+        body = {} if run is None else {"run_id": run}
+        return models.Run(**self._client._call("POST", f"/sweeps/{self.id}/adopt", json=body))

@@ -158,7 +158,7 @@ def inspect_answers():
         same(inspect.ping(), {worker: {"ok": "pong"}})
         (task,) = inspect.active()[worker]
         same((task["id"], task["name"], task["args"][0]), (running.id, TRAIN, SLOW))
-        same(sorted(inspect.registered()[worker]), sorted([TRAIN, EVALUATE]))
+        same(sorted(inspect.registered()[worker]), sorted([TRAIN, EVALUATE, "trainyard.train_trial"]))
         same({queue["name"] for queue in inspect.active_queues()[worker]}, {"ai_training", "ai_evaluation"})
         assert inspect.stats()[worker]["pid"] > 0
         same((inspect.reserved(), inspect.scheduled(), inspect.revoked()), ({worker: []},) * 3)

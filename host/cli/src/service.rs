@@ -205,7 +205,12 @@ impl OwnFolder {
             let path = folder.join("lock");
             let lock = std::fs::File::create(&path).map_err(Failure::file("create", &path))?;
             match lock.try_lock() {
-                Ok(()) => return Ok(OwnFolder { path: folder, _lock: lock }),
+                Ok(()) => {
+                    return Ok(OwnFolder {
+                        path: folder,
+                        _lock: lock,
+                    });
+                }
                 Err(std::fs::TryLockError::WouldBlock) => {}
                 Err(std::fs::TryLockError::Error(error)) => return Err(Failure::file("lock", &path)(error)),
             }

@@ -179,7 +179,13 @@ fn a_sweep_is_started_watched_shown_and_adopted() {
 #[test]
 fn workers_and_dead_letters_are_listed() {
     let Some(service) = Service::start() else { return };
-    let workers = service.json(&["workers"]);
+    // A worker says what it is when it begins.
+    let workers = loop {
+        match service.json(&["workers"]) {
+            workers if workers.is_empty() => std::thread::sleep(std::time::Duration::from_millis(50)),
+            workers => break workers,
+        }
+    };
     assert_eq!(workers[0]["labels"], json!(["large"]));
     assert_eq!(
         workers[0]["queues"],

@@ -1,6 +1,7 @@
 //! What the benchmarks share.
 
 pub mod step;
+pub mod up;
 
 use std::process::ExitCode;
 

@@ -160,12 +160,23 @@ def inspect_answers():
         (task,) = inspect.active()[worker]
         same((task["id"], task["name"], task["args"][0]), (running.id, TRAIN, SLOW))
         same(sorted(inspect.registered()[worker]), sorted([TRAIN, EVALUATE, "trainyard.train_trial"]))
-        same({queue["name"] for queue in inspect.active_queues()[worker]}, {"ai_training", "ai_evaluation"})
+        queues = {"ai_training", "ai_evaluation"}
+        same({queue["name"] for queue in inspect.active_queues()[worker]}, queues | {name + "@gpu" for name in queues})
         assert inspect.stats()[worker]["pid"] > 0
         same((inspect.reserved(), inspect.scheduled(), inspect.revoked()), ({worker: []},) * 3)
         same(list(inspect.query_task(running.id)[worker]), [running.id])
         same(app.control.inspect(destination=["nobody@nowhere"], timeout=1).ping(), None)
         assert "error" in app.control.broadcast("no_such_method", reply=True, timeout=2)[0][worker]
+
+
+def a_queue_of_labels_is_served_by_who_has_them():
+    value = train(QUICK, queue="ai_training@gpu").get(timeout=PATIENCE)
+    same(value["status"], "TRAINED")
+    nobodys = train(QUICK, queue="ai_training@large")
+    time.sleep(1)
+    same(nobodys.state, "PENDING")
+    nobodys.revoke()
+    eventually("it is revoked", lambda: nobodys.state == "REVOKED")
 
 
 def priorities_go_first():

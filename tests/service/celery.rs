@@ -19,6 +19,7 @@ fn an_application_that_submits_to_celery_goes_on_working() {
         ("TRAINYARD_REDIS_RATE_LIMIT", "0"),
         ("TRAINYARD_WORKER_SLOTS", "1"),
         ("TRAINYARD_WORKER_QUEUES", "ai_training,ai_evaluation"),
+        ("TRAINYARD_WORKER_LABELS", "gpu"),
     ]);
     let quick = service.create_weather(2).unwrap();
     let slow = service.create_slow_weather(1000).unwrap();

@@ -3,7 +3,7 @@
 //! What is killed and when follows from a seed, which is printed: `TRAINYARD_CHAOS_SEED` does the same again, as far as
 //! the machine does. `TRAINYARD_CHAOS_JOBS` says how many trainings.
 
-use crate::harness::{Service, children, plugin, root};
+use crate::harness::{Service, children, plugin, program, root};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -104,26 +104,12 @@ impl Drop for Worker {
 }
 
 fn launch(folder: &Path, settings: &[(String, String)]) -> Child {
-    let errors = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join("errors.txt"))
-        .unwrap();
     let output = std::fs::File::create(folder.join("output.txt")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trainyard"));
-    command
-        .args(["worker", "--data-dir"])
-        .arg(folder.join("data"))
-        .current_dir(folder)
-        .env_remove("TRAINYARD_CONFIG")
-        .env("XDG_CONFIG_HOME", folder)
+    program(folder, &["worker"], settings)
         .env("TRAINYARD_LOG_LEVEL", "warn")
         .stdout(output)
-        .stderr(errors);
-    for (name, value) in settings {
-        command.env(name, value);
-    }
-    command.spawn().unwrap()
+        .spawn()
+        .unwrap()
 }
 
 /// Sends a request until the server's database and queue are there again.

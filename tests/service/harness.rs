@@ -31,6 +31,8 @@ pub fn plugin(name: &str) -> Option<PathBuf> {
 /// A service under test. Killed when it goes out of scope.
 pub struct Service {
     pub folder: tempfile::TempDir,
+    /// `up` or `serve`.
+    part: &'static str,
     process: Child,
     pub address: String,
     settings: Vec<(String, String)>,
@@ -80,7 +82,7 @@ impl Service {
     /// With settings as environment variables, such as `TRAINYARD_WORKER_SLOTS`.
     pub fn with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::launched(folder, settings)
+        Self::launched(folder, "up", settings)
     }
 
     /// Another service, whose files are those of a first: as two machines with a disk in common.
@@ -89,24 +91,23 @@ impl Service {
         std::fs::create_dir(folder.path().join("data")).unwrap();
         let files = folder.path().join("data/artifacts");
         std::os::unix::fs::symlink(first.data_dir().join("artifacts"), files).unwrap();
-        Self::launched(folder, settings)
+        Self::launched(folder, "up", settings)
     }
 
     /// A server that takes no trainings.
     pub fn serving(settings: &[(&str, &str)]) -> Self {
-        let mut settings = settings.to_vec();
-        settings.push(("SUBCOMMAND", "serve"));
-        Self::launched(tempfile::tempdir().unwrap(), &settings)
+        Self::launched(tempfile::tempdir().unwrap(), "serve", settings)
     }
 
-    fn launched(folder: tempfile::TempDir, settings: &[(&str, &str)]) -> Self {
+    fn launched(folder: tempfile::TempDir, part: &'static str, settings: &[(&str, &str)]) -> Self {
         let settings: Vec<_> = settings
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
-        let (process, address) = launch(folder.path(), &settings);
+        let (process, address) = launch(folder.path(), part, &settings);
         Service {
             folder,
+            part,
             process,
             address,
             settings,
@@ -140,7 +141,7 @@ impl Service {
 
     /// Starts again over the same folder, after it has ended.
     pub fn start_again(&mut self) {
-        (self.process, self.address) = launch(self.folder.path(), &self.settings);
+        (self.process, self.address) = launch(self.folder.path(), self.part, &self.settings);
     }
 
     /// The runner processes that are there.
@@ -207,6 +208,18 @@ impl Service {
         Events {
             reader: Box::new(BufReader::new(Chunked { inner: reader, left: 0 })),
         }
+    }
+
+    /// One of the commands that ask a service.
+    pub fn cli(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(env!("CARGO_BIN_EXE_trainyard"))
+            .args(arguments)
+            .args(["--url", &format!("http://{}", self.address)])
+            .current_dir(self.folder.path())
+            .env_remove("TRAINYARD_CONFIG")
+            .env("XDG_CONFIG_HOME", self.folder.path())
+            .output()
+            .unwrap()
     }
 
     // What users do, in one line each.
@@ -334,27 +347,31 @@ impl Drop for Service {
     }
 }
 
-fn launch(folder: &Path, settings: &[(String, String)]) -> (Child, String) {
+/// The program over a folder, with settings and none of whoever runs the tests. Its errors go to a file there.
+pub fn program(folder: &Path, arguments: &[&str], settings: &[(String, String)]) -> Command {
     let errors = std::fs::File::options()
         .create(true)
         .append(true)
         .open(folder.join("errors.txt"))
         .unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_trainyard"));
-    let subcommand = settings.iter().find(|(name, _)| name == "SUBCOMMAND");
     command
-        .arg(subcommand.map_or("up", |(_, value)| value))
-        .args(["--listen", "127.0.0.1:0", "--data-dir"])
+        .args(arguments)
+        .arg("--data-dir")
         .arg(folder.join("data"))
         .current_dir(folder)
         .env_remove("TRAINYARD_CONFIG")
         .env("XDG_CONFIG_HOME", folder)
-        .stdout(Stdio::piped())
+        .envs(settings.iter().map(|(name, value)| (name, value)))
         .stderr(errors);
-    for (name, value) in settings {
-        command.env(name, value);
-    }
-    let mut process = command.spawn().unwrap();
+    command
+}
+
+fn launch(folder: &Path, part: &str, settings: &[(String, String)]) -> (Child, String) {
+    let mut process = program(folder, &[part, "--listen", "127.0.0.1:0"], settings)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let address = loop {
         let Some(Ok(line)) = lines.next() else {

@@ -9,6 +9,7 @@ mod failures;
 mod harness;
 mod life;
 mod many;
+mod operating;
 mod sources;
 mod stand_in;
 mod stopping;

@@ -5,7 +5,7 @@
 //! interface, which is all that a job costs there: what a training costs besides is in `bench service`. Then a hundred
 //! trials of a sweep, on a real `trainyard up` (the program that `TRAINYARD` names).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use futures_util::StreamExt;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use trainyard_benches::up::Up;
 use trainyard_jobs::redis::{Redis, RedisBroker, RedisBrokerOptions};
 use trainyard_jobs::{Broker, Outcome};
 use trainyard_test_servers::Redis as Server;
@@ -71,7 +72,7 @@ async fn run() -> Result<()> {
         ]);
     }
     println!("{table}");
-    sweep().await
+    sweep()
 }
 
 type Figure = fn(&Measured) -> f64;
@@ -243,30 +244,13 @@ impl Drop for Ended {
 }
 
 /// A hundred trials that do next to nothing, on one machine: what they take is what a trial costs.
-async fn sweep() -> Result<()> {
-    let program = PathBuf::from(std::env::var("TRAINYARD").context("TRAINYARD names no program")?);
-    let folder = tempfile::tempdir()?;
-    let mut process = Command::new(&program)
-        .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(folder.path())
-        .env("TRAINYARD_LOG_LEVEL", "warn")
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| program.display().to_string())?;
-    let output = process.stdout.take().context("no output")?;
-    let _process = Ended(process);
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(output));
-    let address = loop {
-        let line = lines.next().context("the service did not start")??;
-        if let Some((_, address)) = line.split_once("at http://") {
-            break address.trim().to_owned();
-        }
-    };
+fn sweep() -> Result<()> {
+    let service = Up::start()?;
     let trainyard = |arguments: &[&str]| -> Result<Vec<Value>> {
-        let said = Command::new(&program)
+        let said = Command::new(&service.program)
             .args(arguments)
             .args(["--json", "--url"])
-            .arg(format!("http://{address}"))
+            .arg(format!("http://{}", service.address))
             .output()?;
         if !said.status.success() {
             bail!("{arguments:?}: {}", String::from_utf8_lossy(&said.stdout));

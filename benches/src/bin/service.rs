@@ -6,13 +6,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
+use trainyard_benches::up::Up;
 
 /// Requests whose time is taken while all cores train.
 const REQUESTS: usize = 3_000;
@@ -77,41 +77,18 @@ fn milliseconds(time: Duration) -> String {
 }
 
 /// A service in a folder of its own, ended with this value.
-struct Service {
-    process: Child,
-    address: String,
-    _folder: tempfile::TempDir,
-}
+struct Service(Up);
 
 impl Service {
     fn start() -> Result<Self> {
-        let program = PathBuf::from(std::env::var_os("TRAINYARD").context("set TRAINYARD to the program")?);
-        let folder = tempfile::tempdir()?;
-        let mut process = Command::new(program)
-            .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(folder.path())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(process.stdout.take().context("no output")?).lines();
-        let address = loop {
-            let line = lines.next().context("the service did not start")??;
-            if let Some((_, address)) = line.split_once("at http://") {
-                break address.trim().to_owned();
-            }
-        };
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(Service {
-            process,
-            address,
-            _folder: folder,
-        })
+        Ok(Service(Up::start()?))
     }
 
     fn connect(&self) -> Result<Client> {
-        let stream = TcpStream::connect(&self.address)?;
+        let stream = TcpStream::connect(&self.0.address)?;
         stream.set_nodelay(true)?;
         Ok(Client {
-            address: self.address.clone(),
+            address: self.0.address.clone(),
             reader: BufReader::new(stream),
         })
     }
@@ -294,13 +271,6 @@ impl Service {
             .filter(|line| line.contains("\"line "))
             .count();
         Ok((lines, seconds))
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -8,11 +8,10 @@ use crate::service;
 use serde_json::json;
 use std::sync::Arc;
 use trainyard_data::tdengine::{Access, Options, Tdengine};
+use trainyard_jobs::Broker;
 use trainyard_jobs::local::{DiskArtifacts, LocalFeed};
 use trainyard_jobs::redis::{Redis, RedisBroker};
-use trainyard_jobs::s3::S3Artifacts;
 use trainyard_jobs::sqlite::{Database, SqliteBroker, SqliteStore};
-use trainyard_jobs::{Artifacts, Broker};
 use trainyard_parameters::one_line;
 use trainyard_worker::{Services, Worker};
 
@@ -165,34 +164,16 @@ async fn redis(config: &Config, report: &mut Report) {
 }
 
 async fn artifacts(config: &Config, report: &mut Report) {
-    let (place, opened): (String, std::result::Result<Arc<dyn Artifacts>, String>) = match config.s3.options() {
-        Some(options) => {
-            let place = format!(
-                "bucket {} at {}",
-                options.bucket,
-                options.endpoint.as_deref().unwrap_or("Amazon")
-            );
-            let opened = S3Artifacts::new(&options, &config.data_dir.join("fetched"));
-            (
-                place,
-                opened
-                    .map(|artifacts| Arc::new(artifacts) as Arc<dyn Artifacts>)
-                    .map_err(|error| error.to_string()),
-            )
-        }
-        None => {
-            let folder = config.data_dir.join("artifacts");
-            let opened = DiskArtifacts::open(&folder);
-            (
-                folder.display().to_string(),
-                opened
-                    .map(|artifacts| Arc::new(artifacts) as Arc<dyn Artifacts>)
-                    .map_err(|error| error.to_string()),
-            )
-        }
+    let place = match config.s3.options() {
+        Some(options) => format!(
+            "bucket {} at {}",
+            options.bucket,
+            options.endpoint.as_deref().unwrap_or("Amazon")
+        ),
+        None => config.data_dir.join("artifacts").display().to_string(),
     };
     let tried = async {
-        let artifacts = opened?;
+        let artifacts = service::open_artifacts(config).map_err(|failure| failure.to_string())?;
         artifacts.check().await.map_err(|error| error.to_string())
     };
     let finding = match tried.await {

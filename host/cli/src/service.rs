@@ -1,7 +1,7 @@
 //! `trainyard up`, `serve` and `worker`: the parts of the service put together, on SQLite and the local disk or on the
 //! servers that the configuration names.
 
-use crate::config::Config;
+use crate::config::{Config, without_secrets};
 use crate::failure::{Failure, Result};
 use crate::source;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,7 @@ async fn start(config: &Config, parts: Parts) -> Result<()> {
                 broker: services.broker.clone(),
                 feed: services.feed.clone(),
                 artifacts: services.artifacts.clone(),
-                compute: Some(worker.compute()),
+                compute: worker.compute(),
             };
             announce(&services.store, address, parts).await;
             Some(trainyard_server::serve(
@@ -159,21 +159,27 @@ async fn services(config: &Config) -> Result<Services> {
             (Arc::new(broker), Arc::new(feed))
         }
     };
-    let artifacts: Arc<dyn Artifacts> = match config.s3.options() {
-        Some(options) => {
-            Arc::new(S3Artifacts::new(&options, &config.data_dir.join("fetched")).map_err(|error| failed(&error))?)
-        }
-        None => Arc::new(
-            DiskArtifacts::open(&config.data_dir.join("artifacts"))
-                .map_err(|error| Failure::Service(format!("{}: {error}", config.data_dir.display())))?,
-        ),
-    };
+    let artifacts = open_artifacts(config)?;
     Ok(Services {
         store,
         broker,
         feed,
         artifacts,
         tdengine: None,
+    })
+}
+
+/// Opens the files: those of a bucket, or of a folder below the data folder.
+pub fn open_artifacts(config: &Config) -> Result<Arc<dyn Artifacts>> {
+    Ok(match config.s3.options() {
+        Some(options) => {
+            let opened = S3Artifacts::new(&options, &config.data_dir.join("fetched"));
+            Arc::new(opened.map_err(|error| Failure::Service(error.to_string()))?)
+        }
+        None => {
+            let opened = DiskArtifacts::open(&config.data_dir.join("artifacts"));
+            Arc::new(opened.map_err(|error| Failure::Service(format!("{}: {error}", config.data_dir.display())))?)
+        }
     })
 }
 
@@ -290,13 +296,7 @@ impl Config {
     /// Where the queue is, without its password.
     fn queue_place(&self) -> String {
         match &self.redis.url {
-            Some(url) => format!(
-                "Redis at {}",
-                url.rsplit('@')
-                    .next()
-                    .unwrap_or_default()
-                    .trim_start_matches("redis://")
-            ),
+            Some(url) => without_secrets(url),
             None => self.data_dir.display().to_string(),
         }
     }

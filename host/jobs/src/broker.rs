@@ -63,10 +63,7 @@ impl Job {
     pub fn train(run: &Run) -> Self {
         Job {
             run: run.id.clone(),
-            kind: match run.sweep_id {
-                None => JobKind::Train,
-                Some(_) => JobKind::Trial,
-            },
+            kind: run.kind(),
             model: run.model_id,
             config: json!({
                 "training_dataset": run.training_dataset,
@@ -78,9 +75,17 @@ impl Job {
 }
 
 impl Run {
+    /// What its job is.
+    pub fn kind(&self) -> JobKind {
+        match self.sweep_id {
+            None => JobKind::Train,
+            Some(_) => JobKind::Trial,
+        }
+    }
+
     /// The queue that its job goes to.
     pub fn queue(&self) -> String {
-        labelled(Job::train(self).kind.queue(), &self.labels)
+        labelled(self.kind().queue(), &self.labels)
     }
 }
 
@@ -143,6 +148,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Of a run whose workers or runners died again and again. A trial is no dead letter: its sweep goes on without it, and says what
+    /// became of it.
+    pub fn given_up(run: &Run) -> Self {
+        let error = run.error_log.clone().unwrap_or_default();
+        match run.kind() {
+            JobKind::Trial => Outcome::Failed(error),
+            JobKind::Train | JobKind::Evaluate => Outcome::GivenUp(error),
+        }
+    }
+
     /// Of a run that is over.
     pub fn of(run: &Run) -> Self {
         match run.state {

@@ -24,6 +24,7 @@ mod event;
 mod feed;
 mod fetched;
 pub mod local;
+pub mod machine;
 mod model;
 mod objects;
 mod plugin;

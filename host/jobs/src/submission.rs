@@ -260,7 +260,7 @@ pub fn all_parameters(plugin: &PluginVersion, given: Map<String, Value>) -> Resu
         .map_err(|problems| bad_parameters(&problems).into())
 }
 
-fn schema(plugin: &PluginVersion) -> Result<Schema, SubmissionError> {
+pub(crate) fn schema(plugin: &PluginVersion) -> Result<Schema, SubmissionError> {
     Schema::parse(&plugin.parameters.to_string()).map_err(|problem| {
         SubmissionError::Internal(format!(
             "the stored schema of {} {}: {problem}",

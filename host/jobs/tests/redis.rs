@@ -399,6 +399,30 @@ async fn a_model_is_locked_while_a_run_trains_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_training_that_waits_for_its_model_takes_nobodys_turn() {
+    let Some(server) = Server::start().unwrap() else { return };
+    let options = RedisBrokerOptions {
+        rate_limit: 2,
+        ..RedisBrokerOptions::default()
+    };
+    let broker = broker_on(&server, options).await;
+    for (run, model) in [("r1", 7), ("r2", 7), ("r3", 8)] {
+        broker.enqueue("q", &Job { model, ..job(run) }).await.unwrap();
+    }
+    let taken = async || {
+        broker
+            .take(&["q"], "w", LONG)
+            .await
+            .unwrap()
+            .map(|delivery| delivery.job.run)
+    };
+    assert_eq!(taken().await.as_deref(), Some("r1"));
+    // The second waits for the first; two may begin in a minute, and it has not.
+    assert_eq!(taken().await.as_deref(), Some("r3"));
+    assert_eq!(taken().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_with_a_time_that_is_none_fails_with_words() {
     let Some(server) = Server::start().unwrap() else { return };
     let broker = broker_on(&server, unlimited()).await;

@@ -1,7 +1,6 @@
 //! What every handler has: the ports, the options, and the little that a server remembers between requests.
 
 use crate::auth::Auth;
-use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::operation::Readiness;
 use crate::options::Options;
@@ -20,8 +19,8 @@ pub struct Services {
     pub feed: Arc<dyn Feed>,
     /// Files.
     pub artifacts: Arc<dyn Artifacts>,
-    /// A worker for what is to be done at once; without one, such requests are 503.
-    pub compute: Option<Arc<dyn Compute>>,
+    /// Who does what somebody waits for.
+    pub compute: Arc<dyn Compute>,
 }
 
 /// A server's state.
@@ -50,14 +49,6 @@ impl App {
             services,
             options,
             closing,
-        })
-    }
-
-    /// The worker, or 503.
-    pub fn compute(&self) -> Result<Arc<dyn Compute>, ApiError> {
-        self.services.compute.clone().ok_or_else(|| {
-            ApiError::unavailable("no-worker", "this server has no worker that could do this at once")
-                .remedy("start one beside it, as `trainyard up` does")
         })
     }
 }

@@ -118,7 +118,11 @@ pub async fn upload(
 }
 
 async fn add(app: &App, caller: &Caller, staged: Staged, name: String, format: DataFormat) -> Reply<StoredDataset> {
-    let report = app.compute()?.inspect_data(staged.path.clone(), &name, format).await?;
+    let report = app
+        .services
+        .compute
+        .inspect_data(staged.path.clone(), &name, format)
+        .await?;
     let dataset = StoredDataset {
         id: Uuid::new_v4().to_string(),
         name,
@@ -248,7 +252,7 @@ pub async fn look(
     Json(body): Json<PreviewBody>,
 ) -> Reply<DataReport> {
     let dataset = submission::any_dataset(&*app.services.store, &body.dataset).await?;
-    ok(app.compute()?.preview(dataset).await?)
+    ok(app.services.compute.preview(dataset).await?)
 }
 
 /// Deletes a data set; not while a model or a run uses it.

@@ -81,7 +81,7 @@ pub async fn upload(
 }
 
 async fn add(app: &App, caller: &Caller, staged: Staged) -> Reply<PluginVersion> {
-    let plugin = app.compute()?.inspect_plugin(staged.path.clone()).await?.plugin;
+    let plugin = app.services.compute.inspect_plugin(staged.path.clone()).await?.plugin;
     let store = &app.services.store;
     match store.plugin(&plugin.name, Some(&plugin.version)).await {
         Ok(known) if known.digest == plugin.digest => return ok(known),

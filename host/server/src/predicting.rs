@@ -137,7 +137,7 @@ pub async fn predict(
     let format = datasets::format_of_type(&given).ok_or_else(|| extract::unsupported(&given, TYPES))?;
     let model = app.services.store.model(path.id).await?;
     let run = app.trained_run(&model, query.run.as_deref()).await?;
-    let compute = app.compute()?;
+    let compute = &app.services.compute;
     let body = extract::read(&headers, body, app.options.max_predict_bytes, app.options.body_timeout).await?;
     let (input, mut options) = match format {
         DataFormat::Json => asked(&app, &body).await?,
@@ -192,7 +192,7 @@ pub async fn evaluate(
         Some(given) => Some(submission::any_dataset(&*app.services.store, given).await?),
         None => None,
     };
-    let evaluation = app.compute()?.evaluate(&run, dataset).await?;
+    let evaluation = app.services.compute.evaluate(&run, dataset).await?;
     ok(Evaluated {
         metrics: evaluation.metrics,
         warnings: evaluation.warnings,

@@ -2,13 +2,15 @@
 //! server has a sweeper, and one at a time works: whoever holds the office.
 
 use crate::app::App;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
-use trainyard_jobs::sweep::{Asha, Sweep, SweepState, Told};
+use std::time::{Duration, Instant};
+use trainyard_jobs::sweep::{Asha, Sweep, SweepState};
 use trainyard_jobs::{RunId, StoreError};
 use uuid::Uuid;
 
+/// How often trials are judged: figures are written twice a second, and reading those of many trials takes the database a while.
+const JUDGE: Duration = Duration::from_secs(1);
 /// How often one looks while there are sweeps, and while there are none.
 const BUSY: Duration = Duration::from_millis(250);
 const IDLE: Duration = Duration::from_secs(1);
@@ -19,10 +21,9 @@ const LEASE: Duration = Duration::from_secs(10);
 pub async fn run(app: Arc<App>) {
     let me = Uuid::new_v4().to_string();
     let mut closing = app.closing.clone();
-    // A trial is judged once at each rung.
-    let mut judged = HashSet::new();
+    let mut judge = Judge::default();
     loop {
-        let pause = match look(&app, &me, &mut judged).await {
+        let pause = match look(&app, &me, &mut judge).await {
             Ok(true) => BUSY,
             Ok(false) => IDLE,
             Err(error) => {
@@ -38,64 +39,73 @@ pub async fn run(app: Arc<App>) {
 }
 
 /// Whether there is something to see to.
-async fn look(app: &App, me: &str, judged: &mut HashSet<(RunId, u64)>) -> Result<bool, StoreError> {
+async fn look(app: &App, me: &str, judge: &mut Judge) -> Result<bool, StoreError> {
     let store = &app.services.store;
     let sweeps = store.unfinished_sweeps().await?;
     if sweeps.is_empty() {
-        judged.clear();
+        *judge = Judge::default();
         return Ok(false);
     }
     if !store.hold("sweeps", me, LEASE).await? {
         return Ok(true);
+    }
+    let judges = judge.last.is_none_or(|last| last.elapsed() >= JUDGE);
+    if judges {
+        judge.last = Some(Instant::now());
     }
     for sweep in sweeps {
         if sweep.ended == sweep.trials {
             finish(app, &sweep).await?;
         } else if sweep.state == SweepState::Stopping {
             app.stop_trials(sweep.id).await?;
-        } else if let Some(asha) = sweep.plan.asha {
-            judge(app, &sweep, asha, judged).await?;
+        } else if let Some(asha) = sweep.plan.asha
+            && judges
+        {
+            judge.trials(app, &sweep, asha).await?;
         }
     }
     Ok(true)
 }
 
-/// Ends the trials that are not among the best at the rung that they have reached.
-async fn judge(app: &App, sweep: &Sweep, asha: Asha, judged: &mut HashSet<(RunId, u64)>) -> Result<(), StoreError> {
-    let store = &app.services.store;
-    let (metric, goal) = (&sweep.plan.figure.metric, sweep.plan.figure.goal);
-    let all = store.told(sweep.id, metric, None).await?;
-    let reached = |told: &Told| asha.rung(told.steps);
-    let mut rungs: Vec<u64> = all.iter().filter_map(reached).collect();
-    rungs.sort_unstable();
-    rungs.dedup();
-    let mut ended = Vec::new();
-    for rung in rungs {
-        let fresh: Vec<&RunId> = all
-            .iter()
-            .filter(|told| reached(told) == Some(rung) && !judged.contains(&(told.run_id.clone(), rung)))
-            .map(|told| &told.run_id)
+/// Ends trials early.
+#[derive(Default)]
+struct Judge {
+    last: Option<Instant>,
+    /// A trial is judged once at each rung.
+    judged: HashSet<(RunId, u64)>,
+}
+
+impl Judge {
+    /// Ends the trials that are not among the best at the highest rung that they have reached.
+    async fn trials(&mut self, app: &App, sweep: &Sweep, asha: Asha) -> Result<(), StoreError> {
+        let store = &app.services.store;
+        let (metric, goal) = (&sweep.plan.figure.metric, sweep.plan.figure.goal);
+        let steps: HashMap<RunId, u64> = store
+            .told(sweep.id, metric, None)
+            .await?
+            .into_iter()
+            .map(|told| (told.run_id, told.steps))
             .collect();
-        if fresh.is_empty() {
-            continue;
-        }
-        let up_to = store.told(sweep.id, metric, Some(rung)).await?;
-        let there: Vec<&Told> = up_to
-            .iter()
-            .filter(|told| all.iter().any(|now| now.run_id == told.run_id && now.steps >= rung))
-            .collect();
-        let values: Vec<f64> = there.iter().map(|told| told.best(goal)).collect();
-        for told in there.iter().filter(|told| fresh.contains(&&told.run_id)) {
-            judged.insert((told.run_id.clone(), rung));
-            if !asha.goes_on(told.best(goal), &values, goal) {
-                ended.push(told.run_id.clone());
+        let mut by_rung: BTreeMap<u64, HashSet<&RunId>> = BTreeMap::new();
+        for (run, steps) in &steps {
+            if let Some(rung) = asha.rung(*steps)
+                && self.judged.insert((run.clone(), rung))
+            {
+                by_rung.entry(rung).or_default().insert(run);
             }
         }
+        for (rung, fresh) in by_rung {
+            let mut there = store.told(sweep.id, metric, Some(rung)).await?;
+            there.retain(|told| steps.get(&told.run_id).is_some_and(|steps| *steps >= rung));
+            let values: Vec<f64> = there.iter().map(|told| told.best(goal)).collect();
+            for told in there.iter().filter(|told| fresh.contains(&told.run_id)) {
+                if !asha.goes_on(told.best(goal), &values, goal) {
+                    app.stop_run(&told.run_id).await?;
+                }
+            }
+        }
+        Ok(())
     }
-    for run in ended {
-        app.stop_run(&run).await?;
-    }
-    Ok(())
 }
 
 async fn finish(app: &App, sweep: &Sweep) -> Result<(), StoreError> {

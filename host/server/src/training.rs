@@ -191,7 +191,7 @@ impl App {
         if run.labels.is_empty() {
             return;
         }
-        let queue = Job::train(run).kind.queue();
+        let queue = run.kind().queue();
         let taken = match self.services.store.workers().await {
             Ok(workers) => workers.iter().any(|worker| worker.can_take(queue, &run.labels)),
             Err(_) => return,

@@ -2,10 +2,12 @@
 
 use crate::worker::Shared;
 use chrono::Utc;
+use procfs::Current;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use trainyard_jobs::WorkerDetails;
+use trainyard_jobs::machine::{host, load};
 
 /// How often it is said.
 const BEAT: Duration = Duration::from_secs(3);
@@ -32,7 +34,7 @@ fn details(shared: &Shared, draining: bool, started_at: trainyard_jobs::Timestam
     let mut running: Vec<_> = shared.jobs().keys().cloned().collect();
     running.sort_unstable();
     WorkerDetails {
-        host: crate::options::host(),
+        host: host(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),
         queues: options.queues.clone(),
@@ -47,21 +49,8 @@ fn details(shared: &Shared, draining: bool, started_at: trainyard_jobs::Timestam
     }
 }
 
-fn load() -> [f64; 3] {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let mut figures = text.split(' ').map(|figure| figure.parse().unwrap_or(0.0));
-    std::array::from_fn(|_| figures.next().unwrap_or(0.0))
-}
-
+/// What could still be used without swapping; 0 where the kernel does not tell.
 fn memory_free_mb() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    text.lines()
-        .find_map(|line| {
-            line.strip_prefix("MemAvailable:")?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok()
-        })
-        .map_or(0, |kilobytes: u64| kilobytes >> 10)
+    let memory = procfs::Meminfo::current();
+    memory.ok().and_then(|memory| memory.mem_available).unwrap_or(0) >> 20
 }

@@ -145,11 +145,7 @@ impl Job<'_> {
                 Ok(Claim::GivenUp(run)) => {
                     self.shared.sweep(&run).await;
                     self.shared.feed.tell_end(&run).await;
-                    let error = run.error_log.unwrap_or_default();
-                    return Ok(Settled::Over(match run.sweep_id {
-                        None => Outcome::GivenUp(error),
-                        Some(_) => Outcome::Failed(error),
-                    }));
+                    return Ok(Settled::Over(Outcome::given_up(&run)));
                 }
                 // Someone stopped it before it began, perhaps.
                 Ok(Claim::Over(_)) => {
@@ -373,11 +369,11 @@ impl Job<'_> {
             }
         };
         self.shared.sweep(&changed).await;
-        recorder.end(state, error.clone()).await;
-        Ok(Settled::Over(match error {
-            // Of a trial the sweep says what became of it.
-            Some(error) if died && run.sweep_id.is_none() => Outcome::GivenUp(error),
-            _ => Outcome::of(&changed),
+        recorder.end(state, error).await;
+        Ok(Settled::Over(if died {
+            Outcome::given_up(&changed)
+        } else {
+            Outcome::of(&changed)
         }))
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 use trainyard_jobs::JobKind;
+use trainyard_jobs::machine::host;
 use trainyard_jobs::submission::Allowance;
 
 /// How a worker works. Folders are made when they are missing.
@@ -80,10 +81,4 @@ impl WorkerOptions {
             python_engine: None,
         }
     }
-}
-
-/// This machine's name.
-pub(crate) fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
 }

@@ -1,6 +1,6 @@
 //! Sweeps on a server: many trainings over a space of parameters.
 
-use super::http::{Client, escaped, is_passing, new_key};
+use super::http::{Client, is_passing, new_key};
 use super::plugins::read;
 use super::{text, train};
 use crate::args::{ClientOptions, SweepCommand};
@@ -167,13 +167,7 @@ fn one(client: &Client, sweep: Value) -> Result<Sweep> {
 
 /// The space that `--vary` options say, read by the schema of the plugin on the server.
 fn space(client: &Client, typed: &[String], plugin: &str, version: Option<&str>) -> Result<Value> {
-    let version = version.map(|version| ("version", version));
-    let path = format!("/plugins/{}/schema", escaped(plugin));
-    let schema: Value = client.get(&path, version.as_slice())?;
-    let schema = Schema::parse(&schema.to_string()).map_err(|problem| Failure::Stranger {
-        url: client.url().to_owned(),
-        problem: format!("the plugin's schema does not read: {problem}"),
-    })?;
+    let schema = train::schema(client, plugin, version)?;
     let mut space = Map::new();
     for said in typed {
         let (name, values) = said.split_once('=').ok_or_else(|| {

@@ -104,14 +104,19 @@ pub fn parameters(client: &Client, typed: &[String], plugin: &str, version: Opti
     if typed.is_empty() {
         return Ok(Value::Object(Map::new()));
     }
+    let schema = schema(client, plugin, version)?;
+    typed::parameters(typed, &schema).map(Value::Object)
+}
+
+/// The schema of a plugin on the server.
+pub fn schema(client: &Client, plugin: &str, version: Option<&str>) -> Result<Schema> {
     let version = version.map(|version| ("version", version));
     let path = format!("/plugins/{}/schema", super::http::escaped(plugin));
     let schema: Value = client.get(&path, version.as_slice())?;
-    let schema = Schema::parse(&schema.to_string()).map_err(|problem| Failure::Stranger {
+    Schema::parse(&schema.to_string()).map_err(|problem| Failure::Stranger {
         url: client.url().to_owned(),
         problem: format!("the plugin's schema does not read: {problem}"),
-    })?;
-    typed::parameters(typed, &schema).map(Value::Object)
+    })
 }
 
 /// The `training_dataset` that options ask for, over what the model has; none where they ask for nothing.

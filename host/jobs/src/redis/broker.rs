@@ -7,6 +7,7 @@ use super::celery::{self, Asked};
 use super::connection::Redis;
 use super::control::Control;
 use super::events::Events;
+use super::waking::Waking;
 use crate::broker::MOST_DEAD_LETTERS;
 use crate::{Broker, BrokerError, DeadLetter, Delivery, Job, JobKind, Outcome, RunId, Signal, Timestamp};
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 
 macro_rules! script {
     ($name:literal) => {
@@ -55,8 +56,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LOCKED: u64 = 3600;
 /// How long a training waits for another of its model before it is looked at again.
 const TURN: TimeDelta = TimeDelta::seconds(2);
-/// Seconds that a connection waits for a list to become longer.
-const LISTEN: u64 = 2;
 
 /// What an operator can set.
 #[derive(Debug, Clone)]
@@ -92,9 +91,7 @@ pub(super) struct Shared {
     held: Mutex<HashMap<String, Held>>,
     /// The worker that takes jobs here, with its queues; none where none does.
     pub serving: watch::Sender<Option<(String, Vec<String>)>>,
-    woken: Notify,
-    /// Somebody waits for a list to become longer.
-    lists: Mutex<HashMap<String, Arc<Notify>>>,
+    waking: Arc<Waking>,
 }
 
 /// A [`Broker`] on Redis. Clones are the same.
@@ -113,13 +110,12 @@ impl RedisBroker {
     pub async fn new(redis: Redis, options: RedisBrokerOptions) -> Result<Self, BrokerError> {
         let shared = Arc::new(Shared {
             events: Events::new(redis.clone()),
+            waking: Waking::new(redis.clone()),
             redis,
             options,
             signals: broadcast::Sender::new(LAG),
             held: Mutex::default(),
             serving: watch::Sender::new(None),
-            woken: Notify::new(),
-            lists: Mutex::default(),
         });
         let heard = listen(&shared).await?;
         let weak = Arc::downgrade(&shared);
@@ -139,53 +135,6 @@ impl RedisBroker {
         });
         Control::start(&shared);
         Ok(RedisBroker { shared })
-    }
-
-    /// A word to everyone who waits on this list whenever it is not empty, whoever put something in.
-    fn listens(&self, queue: &str) {
-        let asked = {
-            let mut lists = lock(&self.shared.lists);
-            if let Some(asked) = lists.get(queue) {
-                asked.notify_one();
-                return;
-            }
-            let asked = Arc::new(Notify::new());
-            asked.notify_one();
-            lists.insert(queue.to_owned(), asked.clone());
-            asked
-        };
-        let (weak, queue) = (Arc::downgrade(&self.shared), queue.to_owned());
-        tokio::spawn(async move {
-            let mut connection = None;
-            loop {
-                asked.notified().await;
-                let Some(redis) = weak.upgrade().map(|shared| shared.redis.clone()) else {
-                    return;
-                };
-                let listening = match connection.take() {
-                    Some(connection) => Ok(connection),
-                    None => redis.waiting().await,
-                };
-                let Ok(mut listening) = listening else {
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                };
-                // Takes the next message out and puts it back where it was, in one step: a wait that changes nothing.
-                let mut moved = redis::cmd("BLMOVE");
-                moved.arg(&queue).arg(&queue).arg("RIGHT").arg("RIGHT").arg(LISTEN);
-                match moved.query_async::<Option<redis::Value>>(&mut listening).await {
-                    Ok(found) => {
-                        connection = Some(listening);
-                        if found.is_some()
-                            && let Some(shared) = weak.upgrade()
-                        {
-                            shared.woken.notify_waiters();
-                        }
-                    }
-                    Err(_) => tokio::time::sleep(PAUSE).await,
-                }
-            }
-        });
     }
 
     async fn held(&self, script: redis::ScriptInvocation<'_>, delivery: &Delivery) -> Result<(), BrokerError> {
@@ -309,13 +258,13 @@ async fn listen(shared: &Shared) -> Result<redis::aio::PubSub, BrokerError> {
 async fn hear(shared: &std::sync::Weak<Shared>, mut listening: redis::aio::PubSub) {
     if let Some(shared) = shared.upgrade() {
         // Whatever was said meanwhile was not heard.
-        shared.woken.notify_waiters();
+        shared.waking.wake();
     }
     let mut said = listening.on_message();
     while let Some(message) = said.next().await {
         let Some(shared) = shared.upgrade() else { return };
         if message.get_channel_name() == WAITING {
-            shared.woken.notify_waiters();
+            shared.waking.wake();
         } else if let Ok(run) = message.get_payload::<String>() {
             let _ = shared.signals.send(Signal::Stop(run));
         }
@@ -435,7 +384,7 @@ impl Broker for RedisBroker {
         let end = tokio::time::Instant::now() + at_most;
         loop {
             // Listens before it looks, so that nothing can come unheard between the two.
-            let woken = self.shared.woken.notified();
+            let woken = self.shared.waking.woken();
             tokio::pin!(woken);
             woken.as_mut().enable();
             let due: Result<(i64, bool), _> = DUE
@@ -449,9 +398,7 @@ impl Broker for RedisBroker {
                 return;
             }
             if !limited {
-                for queue in queues {
-                    self.listens(queue);
-                }
+                self.shared.waking.listen(queues);
             }
             let soon = u64::try_from(due).map_or(LOOK, Duration::from_millis).min(LOOK);
             let look = (tokio::time::Instant::now() + soon).min(end);

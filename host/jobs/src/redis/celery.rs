@@ -2,6 +2,7 @@
 //!
 //! <https://docs.celeryq.dev/en/stable/internals/protocol.html>; the forms are those of Celery 5.7 with kombu 5.7.
 
+use crate::machine::host;
 use crate::{Job, JobKind, Outcome, RunId, Timestamp};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,13 +15,6 @@ pub const RESULT_KEPT: u64 = 24 * 3600;
 /// A new identity: of a delivery, a receipt, a request.
 pub fn fresh() -> String {
     uuid::Uuid::new_v4().to_string()
-}
-
-/// This machine's name, as Celery's names of workers end with it.
-pub fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map(|name| name.trim().to_owned())
-        .unwrap_or_else(|_| "localhost".into())
 }
 
 /// What kombu wraps everything in that it sends.

@@ -3,8 +3,9 @@
 //! Asked on a channel, answered into the list that the question names.
 
 use super::broker::{Held, Shared};
-use super::celery::{body, envelope, host};
+use super::celery::{body, envelope};
 use super::events::{HEARTBEAT, timestamp};
+use crate::machine::host;
 use crate::{JobKind, Signal};
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};

@@ -6,6 +6,7 @@ use super::broker::Held;
 use super::celery::{Asked, envelope};
 use super::connection::Redis;
 use crate::Outcome;
+use crate::machine::load;
 use chrono::Utc;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -154,11 +155,4 @@ impl Events {
             tracing::debug!(kind, "an event was not sent");
         }
     }
-}
-
-/// The machine's load over 1, 5 and 15 minutes.
-pub fn load() -> [f64; 3] {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let mut figures = text.split(' ').map(|figure| figure.parse().unwrap_or(0.0));
-    std::array::from_fn(|_| figures.next().unwrap_or(0.0))
 }

@@ -8,6 +8,7 @@ mod connection;
 mod control;
 mod events;
 mod feed;
+mod waking;
 
 pub use broker::{RedisBroker, RedisBrokerOptions};
 pub use connection::{Redis, Settings};

@@ -205,14 +205,16 @@ pub(super) async fn touch(connection: &mut SqlConnection, id: ModelId, now: Time
 
 pub(super) async fn delete(database: &Database, id: ModelId) -> Result<Vec<RunId>, StoreError> {
     let mut transaction = database.write().await?;
-    find_idle(&mut transaction, id).await?;
-    let trial =
+    lock_model(&mut transaction, id).await?;
+    find(&mut transaction, id).await?;
+    // Trials of sweeps, too.
+    let under_way =
         sqlx::query("SELECT * FROM runs WHERE model_id = $1 AND state IN ('PENDING', 'PREPARING', 'TRAINING') LIMIT 1")
             .bind(id)
             .fetch_optional(&mut *transaction)
             .await?;
-    if let Some(trial) = trial {
-        let run = super::runs::read(&trial)?;
+    if let Some(row) = under_way {
+        let run = super::runs::read(&row)?;
         return Err(StoreError::Active {
             model: id,
             run: run.id,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use request::{Request, new_sweep};
-pub use space::draw;
+use space::draw;
 
 /// The most trials of a sweep.
 pub const MOST_TRIALS: usize = 1000;

@@ -5,7 +5,7 @@ use crate::submission::{self, Allowance, Refusal, Submission, SubmissionError};
 use crate::{Model, NewRun, PluginVersion, Store};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use trainyard_parameters::{Schema, quoted};
+use trainyard_parameters::quoted;
 use uuid::Uuid;
 
 /// The figure that plugins of our own tools tell after each pass over the data.
@@ -42,8 +42,7 @@ pub async fn new_sweep(
     allowance: &Allowance,
 ) -> Result<(Plan, Vec<NewRun>), SubmissionError> {
     let plugin = submission::plugin(store, &model.plugin, model.plugin_version.as_deref()).await?;
-    let schema = Schema::parse(&plugin.parameters.to_string())
-        .map_err(|problem| SubmissionError::Internal(format!("the stored schema of {}: {problem}", plugin.name)))?;
+    let schema = submission::schema(&plugin)?;
     for name in request.space.keys() {
         if schema.allowed(name).is_none() {
             let known: Vec<String> = schema.properties().map(|(name, _)| quoted(name)).collect();

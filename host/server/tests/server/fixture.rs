@@ -43,7 +43,7 @@ impl Server {
             broker: Arc::new(SqliteBroker::new(database)),
             feed: Arc::new(LocalFeed::new()),
             artifacts: Arc::new(DiskArtifacts::open(&folder.path().join("artifacts")).unwrap()),
-            compute: Some(compute.clone()),
+            compute: compute.clone(),
         };
         let mut options = Options {
             staging: folder.path().join("staging"),

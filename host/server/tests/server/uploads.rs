@@ -126,18 +126,6 @@ async fn whatever_the_worker_says_has_its_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_worker_nothing_is_looked_at() {
-    let server = Server::start_with(|_, services| services.compute = None).await;
-    let answer = server.upload_plugin("plugin dlinear 0.1.0").await;
-    assert!(answer.refused(503, "no-worker")["remedy"].is_string());
-    server
-        .send("POST", "/datasets?name=a.csv", &[], b"a\n1\n")
-        .await
-        .refused(503, "no-worker");
-    nothing_staged(&server);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_data_set_is_uploaded_looked_at_and_deleted() {
     let server = Server::start().await;
     let answer = server

@@ -175,8 +175,6 @@ def a_queue_of_labels_is_served_by_who_has_them():
     nobodys = train(QUICK, queue="ai_training@large")
     time.sleep(1)
     same(nobodys.state, "PENDING")
-    nobodys.revoke()
-    eventually("it is revoked", lambda: nobodys.state == "REVOKED")
 
 
 def priorities_go_first():

@@ -423,6 +423,27 @@ async fn a_training_that_waits_for_its_model_takes_nobodys_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_revoked_in_a_queue_that_nobody_serves_is_not_done_later() {
+    let Some(server) = Server::start().unwrap() else { return };
+    let broker = broker_on(&server, unlimited()).await;
+    // As a producer of Celery puts it there.
+    for run in ["r1", "r2"] {
+        let message = json!({
+            "body": "W1s3LCB7fV0sIHt9LCB7fV0=", "content-encoding": "utf-8", "content-type": "application/json",
+            "headers": {"id": run, "task": "app.tasks.ai.evaluate_model"},
+            "properties": {"delivery_tag": run, "body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "q"}},
+        });
+        let _: i64 = ask(&server, 0, &["LPUSH", "q", &message.to_string()]).await;
+    }
+    assert!(!broker.withdraw(&"r1".to_owned()).await.unwrap());
+    let taken = broker.take(&["q"], "w", LONG).await.unwrap().unwrap();
+    assert_eq!((taken.job.run.as_str(), taken.deliveries), ("r2", 1));
+    let result: String = ask(&server, 1, &["GET", "celery-task-meta-r1"]).await;
+    assert!(result.contains("REVOKED"), "{result}");
+    assert_eq!(ask::<i64>(&server, 0, &["EXISTS", "trainyard:revoked"]).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_with_a_time_that_is_none_fails_with_words() {
     let Some(server) = Server::start().unwrap() else { return };
     let broker = broker_on(&server, unlimited()).await;

@@ -333,8 +333,13 @@ impl Broker for RedisBroker {
                 }
             };
             let now = Utc::now();
-            if asked.expires.is_some_and(|expires| expires < now) {
-                tracing::info!(run = asked.run, "a job's time to begin is over");
+            let is_late = asked.expires.is_some_and(|expires| expires < now);
+            if is_late || deliveries == 0 {
+                tracing::info!(
+                    run = asked.run,
+                    is_late,
+                    "a job that was revoked, or whose time to begin is over, is dropped"
+                );
                 self.settle(&asked, &receipt, &Outcome::Stopped).await?;
                 continue;
             }

@@ -13,6 +13,7 @@
 --   trainyard:deliveries    by run, how often it was taken
 --   trainyard:delayed       messages by the time (ms) at which they are due
 --   trainyard:dead          what was given up, newest first
+--   trainyard:revoked       the last runs that were revoked and not found, by when (ms)
 --   trainyard:rate          the token bucket of trainings: tokens, and the time (ms) of their count
 local SEPARATOR = '\6\22'
 local STEPS = {0, 3, 6, 9}

@@ -1,4 +1,5 @@
--- worker, receipt, lease (ms), trainings a minute (0 is no limit), queues...: message, deliveries of its run; or nothing.
+-- worker, receipt, lease (ms), trainings a minute (0 is no limit), queues...: message, deliveries of its run (0 of one
+-- that was revoked); or nothing.
 -- Taking, leasing and counting are one step, so that whoever dies in between cannot lose a job.
 local worker, receipt, lease, rate = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local at = now()
@@ -60,7 +61,9 @@ for _, step in ipairs(STEPS) do
                 local entry = '[' .. text .. ', ' .. cjson.encode(exchange) .. ', ' .. cjson.encode(route) .. ']'
                 redis.call('HSET', 'unacked', tag, entry)
                 redis.call('HSET', 'trainyard:tasks', run, tag)
-                return {entry, hand_over(tag, run, queue)}
+                local deliveries = hand_over(tag, run, queue)
+                if redis.call('ZREM', 'trainyard:revoked', run) == 1 then deliveries = 0 end
+                return {entry, deliveries}
             end
             -- No message of Celery's: out of the way, and kept for whoever looks for it.
             redis.call('RPOP', key)

@@ -1,4 +1,5 @@
 -- run: whether it was there, and nobody had it.
+local REVOKED = 10000
 local run = ARGV[1]
 local tag = redis.call('HGET', 'trainyard:tasks', run)
 if tag then
@@ -33,4 +34,7 @@ for _, text in ipairs(redis.call('ZRANGE', 'trainyard:delayed', 0, -1)) do
         return 1
     end
 end
+-- It may lie in a queue that nobody here has heard of, and be taken one day.
+redis.call('ZADD', 'trainyard:revoked', now(), run)
+redis.call('ZREMRANGEBYRANK', 'trainyard:revoked', 0, -REVOKED - 1)
 return 0

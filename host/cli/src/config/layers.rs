@@ -303,14 +303,16 @@ pub fn variable(key: &str) -> String {
     format!("TRAINYARD_{}", name.replace('.', "_").to_uppercase())
 }
 
-/// A variable's text in the form that the setting takes: a number, a text, or a list.
+/// A variable's text in the form that the setting takes: a number, a truth, a text, or a list.
 fn from_text(key: &str, text: &str) -> Value {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let list = Value::Array(parts.map(Value::from).collect());
     let number = text.parse::<i64>().ok().map(Value::Integer);
+    let truth = text.parse::<bool>().ok().map(Value::Boolean);
     let fits = |value: &Value| try_alone(key, value).is_ok();
     number
         .into_iter()
+        .chain(truth)
         .chain([list])
         .find(fits)
         .unwrap_or_else(|| Value::from(text))
@@ -354,6 +356,7 @@ fn plain(message: &str) -> String {
             "invalid socket address syntax",
             "expected an address and a port such as 127.0.0.1:8080",
         ),
+        ("expected a boolean", "expected true or false"),
         ("expected a sequence", "expected a list such as [\"a\", \"b\"]"),
         ("expected path string", "expected a text"),
         ("expected a string", "expected a text"),

@@ -91,6 +91,7 @@ fn variables_take_the_form_of_their_setting() {
         ("TRAINYARD_WORKER_QUEUES", "a, b"),
         ("TRAINYARD_WORKER_DATA_ROOTS", "/data"),
         ("TRAINYARD_LOG_FORMAT", "json"),
+        ("TRAINYARD_S3_PRESIGN", "true"),
         ("TRAINYARD_URL", "https://yard.example"),
         ("TRAINYARD_TOKEN", "ty_x"),
         ("TRAINYARD_LOG_LEVEL", ""),
@@ -102,6 +103,7 @@ fn variables_take_the_form_of_their_setting() {
     assert_eq!(all.config.worker.queues, ["a", "b"]);
     assert_eq!(all.config.worker.data_roots, [Path::new("/data")]);
     assert_eq!(all.config.log.format, LogFormat::Json);
+    assert!(all.config.s3.presign);
     assert_eq!(all.config.client.url, "https://yard.example");
     assert_eq!(all.config.client.token.as_deref(), Some("ty_x"));
     assert_eq!(all.config.log.level, LogLevel::Info, "an empty variable is none");
@@ -173,6 +175,7 @@ fn values_that_make_no_sense_are_refused() {
     refused("[worker]\nlease_seconds = 3", "renew_seconds");
     refused("[worker]\nlabels = [\"A b\"]", "worker.labels");
     refused("[worker]\nqueues = []", "there is none");
+    refused("[s3]\npresign = \"yes\"", "expected true or false");
     refused("[worker]\nname = \"a b\"", "is not 1 to 100");
     refused("[limits]\nmax_memory_mb = 1024", "limits.memory_mb: is more than");
     refused("data_dir = \"~/x\"", "write the home folder out");

@@ -57,7 +57,7 @@ async fn look(app: &App, me: &str, judge: &mut Judge) -> Result<bool, StoreError
         if sweep.ended == sweep.trials {
             finish(app, &sweep).await?;
         } else if sweep.state == SweepState::Stopping {
-            app.stop_trials(sweep.id).await?;
+            stop_trials(app, &sweep).await?;
         } else if let Some(asha) = sweep.plan.asha
             && judges
         {
@@ -108,6 +108,16 @@ impl Judge {
     }
 }
 
+/// Stops every trial that is not over.
+async fn stop_trials(app: &App, sweep: &Sweep) -> Result<(), StoreError> {
+    for trial in app.services.store.trials(sweep.id).await?.items {
+        if !trial.state.is_final() && !trial.stop_requested {
+            app.stop_run(&trial.run_id).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn finish(app: &App, sweep: &Sweep) -> Result<(), StoreError> {
     let store = &app.services.store;
     let trials = store.trials(sweep.id).await?;
@@ -147,16 +157,6 @@ async fn finish(app: &App, sweep: &Sweep) -> Result<(), StoreError> {
 }
 
 impl App {
-    /// Stops every trial of a sweep that is not over.
-    pub async fn stop_trials(&self, sweep: i64) -> Result<(), StoreError> {
-        for trial in self.services.store.trials(sweep).await?.items {
-            if !trial.state.is_final() && !trial.stop_requested {
-                self.stop_run(&trial.run_id).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Stops a run, if it is not over yet.
     async fn stop_run(&self, run: &RunId) -> Result<(), StoreError> {
         match self.services.store.request_stop(run).await {

@@ -137,9 +137,10 @@ pub fn command(options: &ClientOptions, command: &SweepCommand) -> Result<()> {
             } else {
                 let sweep = one(&client, stopped)?;
                 output::print(&format!(
-                    "sweep {id} is {}; the results of its {} trials that are over stay",
+                    "sweep {id} is {}: {} of its {} trials are not over and end within seconds; the results of the others stay",
                     one_line(&sweep.state),
-                    sweep.ended
+                    sweep.trials - sweep.ended,
+                    sweep.trials
                 ));
             }
             Ok(())

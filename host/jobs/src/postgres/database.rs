@@ -28,7 +28,11 @@ impl Database {
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| StoreError::Unavailable(format!("the database's URL cannot be read: {}", words(&error))))?
             .application_name("trainyard")
-            .options([("search_path", r#"trainyard,"$user",public"#)]);
+            .options([
+                ("search_path", r#"trainyard,"$user",public"#),
+                // What is there already need not be said at every start.
+                ("client_min_messages", "warning"),
+            ]);
         // Without user and password.
         let address = format!(
             "{}:{}/{}",

@@ -132,14 +132,15 @@ async fn a_sweep_is_stopped_and_keeps_what_it_has() {
     let busy = server.begin(&runs[1]).await;
     let stopping = server.post(&format!("{path}/stop"), json!({})).await.data();
     assert_eq!(stopping["state"], "STOPPING");
-    let trials = server.get(&format!("{path}/trials")).await.data();
-    let states: Vec<&str> = trials["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|trial| trial["state"].as_str().unwrap())
-        .collect();
-    assert_eq!(states, ["TRAINED", "TRAINING", "CANCELLED", "CANCELLED"]);
+    let states = |trials: &Value| {
+        let items = trials["items"].as_array().unwrap().iter();
+        items.map(|trial| trial["state"].clone()).collect::<Vec<_>>()
+    };
+    let stopped = json!(["TRAINED", "TRAINING", "CANCELLED", "CANCELLED"]);
+    eventually(&server, &format!("{path}/trials"), |trials| {
+        json!(states(trials)) == stopped
+    })
+    .await;
     // The worker that has one ends it.
     server
         .services

@@ -1,0 +1,34 @@
+/** Light or dark: as the system has it, until somebody chooses. */
+
+import { ref, watchEffect } from 'vue'
+
+export type Theme = 'system' | 'light' | 'dark'
+
+const KEY = 'trainyard.theme'
+
+function stored(): Theme {
+  try {
+    const value = localStorage.getItem(KEY)
+    return value === 'light' || value === 'dark' ? value : 'system'
+  } catch {
+    return 'system'
+  }
+}
+
+const prefersDark = window.matchMedia('(prefers-color-scheme: dark)')
+const systemIsDark = ref(prefersDark.matches)
+prefersDark.addEventListener('change', (event) => (systemIsDark.value = event.matches))
+
+export const theme = ref<Theme>(stored())
+/** Whether the page is dark now; charts, whose colours are no style, look at it. */
+export const dark = ref(false)
+
+watchEffect(() => {
+  dark.value = theme.value === 'dark' || (theme.value === 'system' && systemIsDark.value)
+  document.documentElement.classList.toggle('dark', dark.value)
+  try {
+    localStorage.setItem(KEY, theme.value)
+  } catch {
+    // It is chosen anew next time, then.
+  }
+})

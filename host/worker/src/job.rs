@@ -218,7 +218,7 @@ impl Job<'_> {
         )
     }
 
-    /// One attempt, in one runner.
+    /// One attempt, in a runner of its own; only trials of a sweep may follow each other in one.
     async fn attempt(&mut self, run: &Run, recorder: &mut Recorder, meter: &mut Meter) -> Result<Ending, Failure> {
         recorder.status(RunState::Preparing, 0.0).await;
         let deadline = Instant::now() + Duration::from_secs(run.limits.time_seconds);
@@ -250,7 +250,12 @@ impl Job<'_> {
             recorder.log(level, message).await;
         }
         recorder.status(RunState::Preparing, 2.0).await;
-        let mut runner = self.shared.pool.take().await?;
+        let pool = &self.shared.pool;
+        let mut runner = match run.sweep_id {
+            Some(sweep) => pool.take_for(sweep).await?,
+            None => pool.take().await?,
+        };
+        meter.begin(&runner);
         let files: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
         runner.send(&Order::Do(Box::new(task)), &files).await?;
         let watched = self.watch(run, &mut runner, recorder, meter, deadline).await;
@@ -262,7 +267,13 @@ impl Job<'_> {
             Ok(Watched::Stopped(ending)) => Ok(ending),
             Err(failure) => Err(failure),
         };
-        runner.kill().await;
+        match (&ending, run.sweep_id) {
+            // What is left of one trial must not count against the next.
+            (Ok(Ending::Finished(_)), Some(sweep)) if meter.resident() < (run.limits.memory_mb << 20) / 2 => {
+                self.shared.pool.keep(sweep, runner).await;
+            }
+            _ => runner.kill().await,
+        }
         ending
     }
 

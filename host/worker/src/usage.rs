@@ -9,6 +9,8 @@ pub(crate) struct Meter {
     /// When, and the processor seconds then.
     before: Option<(Instant, f64)>,
     now: Option<(Instant, f64)>,
+    /// Processor seconds before the job.
+    earlier: f64,
     resident: u64,
     peak: u64,
 }
@@ -18,9 +20,16 @@ impl Meter {
         Meter {
             before: None,
             now: None,
+            earlier: 0.0,
             resident: 0,
             peak: 0,
         }
+    }
+
+    /// The job begins in this runner; what it used before is not the job's.
+    pub fn begin(&mut self, runner: &Runner) {
+        runner.forget_peak();
+        self.earlier = runner.usage().map_or(0.0, |usage| usage.cpu_seconds);
     }
 
     /// Takes a reading; none of a runner that is gone.
@@ -54,9 +63,9 @@ impl Meter {
         usage
     }
 
-    /// Of the whole run. A runner was started before its job, so its processor time is a little more than the job's.
+    /// Of the whole run.
     pub fn total(&self, seconds: f64) -> ResourceUsage {
-        let cpu = self.now.map_or(0.0, |(_, cpu)| cpu);
+        let cpu = self.now.map_or(0.0, |(_, cpu)| cpu - self.earlier);
         ResourceUsage {
             cpu_percent: if seconds > 0.0 {
                 rounded(100.0 * cpu / seconds)

@@ -103,7 +103,7 @@ impl Worker {
         let first = launcher.start().await?;
         let isolation = first.isolation().clone();
         first.kill().await;
-        let pool = Pool::new(launcher, options.warm);
+        let pool = Pool::new(launcher, options.warm, options.slots);
         let Services {
             store,
             broker,

@@ -126,6 +126,12 @@ impl Runner {
         })
     }
 
+    /// Counts [`Usage::peak_bytes`] from here on, where the system can do that.
+    pub fn forget_peak(&self) {
+        // 5 resets the high-water mark of resident memory (proc(5)). Where it cannot, the mark is of the whole process.
+        let _ = std::fs::write(format!("/proc/{}/clear_refs", self.pid), "5");
+    }
+
     /// Opens a file that it left: a plain one, in its scratch folder itself. Links and anything else are refused. The runner
     /// may still write to it, so whatever counts is to be read once.
     pub fn open_result(&self, name: &str) -> Result<File, ProcessError> {

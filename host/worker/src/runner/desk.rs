@@ -1,10 +1,11 @@
-//! Where a runner does its tasks, one after the other, and keeps what is to last between them: the engine and an open model.
+//! Where a runner does its tasks, one after the other, and keeps what is to last between them: the
+//! engine, an open model, and what trials of a sweep have in common.
 
 use super::Bit;
 use super::connection::Connection;
 use super::refusal::Refusal;
 use super::scratch::Scratch;
-use super::train::Training;
+use super::train::{Prepared, Rows, Training};
 use crate::artifact::{About, check_weights};
 use crate::prediction::Table;
 use crate::protocol::{DataFile, LONGEST_MESSAGE, PluginIdentity, Report, Task, TaskLimits, files};
@@ -30,6 +31,15 @@ pub(super) struct Desk {
     scratch: Scratch,
     engine: Engine,
     open: Option<OpenModel>,
+    trained: Option<Trained>,
+    prepared: Option<Prepared>,
+}
+
+/// The plugin of the last training.
+struct Trained {
+    identity: PluginIdentity,
+    plugin: Plugin,
+    description: Description,
 }
 
 /// A model to predict and judge with.
@@ -47,6 +57,8 @@ impl Desk {
             scratch: Scratch::new(scratch),
             engine: Engine::new(EngineOptions::default())?,
             open: None,
+            trained: None,
+            prepared: None,
         })
     }
 
@@ -84,17 +96,36 @@ impl Desk {
                 limits,
                 resume,
             } => {
-                let plugin = self.plugin(&plugin, files.next("plugin")?, files.next("code")?)?;
+                let limits = limits_of(&limits);
+                let (file, code) = (files.next("plugin")?, files.next("code")?);
+                let trained = match self.trained.take().filter(|trained| trained.identity == plugin) {
+                    Some(trained) => trained,
+                    None => {
+                        let loaded = self.plugin(&plugin, file, code)?;
+                        Trained {
+                            identity: plugin,
+                            description: loaded.describe(&limits)?,
+                            plugin: loaded,
+                        }
+                    }
+                };
+                let Trained {
+                    plugin, description, ..
+                } = self.trained.insert(trained);
                 Training {
                     connection: &self.connection,
                     scratch: &self.scratch,
                     plugin,
-                    dataset,
-                    data,
-                    data_file: files.next("data")?,
+                    description,
+                    data: Rows {
+                        dataset,
+                        data,
+                        file: files.next("data")?,
+                        prepared: &mut self.prepared,
+                    },
                     parameters,
                     seed,
-                    limits: limits_of(&limits),
+                    limits,
                     checkpoint: resume.then(|| files.next("checkpoint")).transpose()?,
                 }
                 .run(bit)

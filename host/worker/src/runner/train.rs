@@ -9,12 +9,13 @@ use crate::artifact::{About, Origin, decode_checkpoint, encode_checkpoint, encod
 use crate::protocol::{DataFile, Report, files};
 use serde_json::{Value, json};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 use trainyard_data::{Dataset, Frame};
 use trainyard_jobs::{LogLevel, TrainingDataset};
-use trainyard_sandbox::{Checkpoint, Event, Job, Limits, Plugin, Runner, SandboxError};
+use trainyard_sandbox::{Checkpoint, Description, Event, Job, Limits, Plugin, Runner, SandboxError};
 
 /// How often one looks whether to go on waiting for a checkpoint to be stored.
 const LOOK: Duration = Duration::from_millis(20);
@@ -23,28 +24,90 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Training<'a> {
     pub connection: &'a Arc<Connection>,
     pub scratch: &'a Scratch,
-    pub plugin: Plugin,
-    pub dataset: TrainingDataset,
-    pub data: DataFile,
-    pub data_file: File,
+    pub plugin: &'a Plugin,
+    pub description: &'a Description,
+    pub data: Rows<'a>,
     pub parameters: Value,
     pub seed: u32,
     pub limits: Limits,
     pub checkpoint: Option<File>,
 }
 
+/// The rows to learn from.
+pub(super) struct Rows<'a> {
+    pub dataset: TrainingDataset,
+    pub data: DataFile,
+    pub file: File,
+    /// What the last training in this process prepared, if there was one.
+    pub prepared: &'a mut Option<Prepared>,
+}
+
+/// A data set, and what it was prepared from: trials of a sweep learn from the same.
+pub(super) struct Prepared {
+    dataset: TrainingDataset,
+    data: DataFile,
+    file: FileIdentity,
+    rows: Dataset,
+}
+
+/// Tells files apart, and versions of one: device, inode, length, and time of the last change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileIdentity(u64, u64, u64, i64, i64);
+
+impl FileIdentity {
+    fn of(file: &File) -> std::io::Result<Self> {
+        let file = file.metadata()?;
+        Ok(FileIdentity(
+            file.dev(),
+            file.ino(),
+            file.len(),
+            file.mtime(),
+            file.mtime_nsec(),
+        ))
+    }
+}
+
+impl Rows<'_> {
+    /// Reads and prepares the rows, unless that has been done.
+    fn prepare(self, description: &Description) -> Result<Dataset, Refusal> {
+        let Rows {
+            dataset,
+            data,
+            file,
+            prepared,
+        } = self;
+        let identity = FileIdentity::of(&file)
+            .map_err(|error| Refusal::new("io", format!("{}: cannot be looked at: {error}", data.name)))?;
+        if let Some(last) = prepared.as_ref()
+            && (last.file, &last.data, &last.dataset) == (identity, &data, &dataset)
+        {
+            return Ok(last.rows.clone());
+        }
+        // Two at a time may be more than there is memory for.
+        *prepared = None;
+        let spec = dataset.spec(&tasks(description), &data.columns)?;
+        let frame = Frame::from_file(file, &data.name, data.format, &spec.read_options())?;
+        let rows = Dataset::prepare(frame, &spec)?;
+        *prepared = Some(Prepared {
+            dataset,
+            data,
+            file: identity,
+            rows: rows.clone(),
+        });
+        Ok(rows)
+    }
+}
+
 impl Training<'_> {
     /// Trains and judges; the model lies in the scratch folder then.
     pub fn run(self, bit: Bit) -> Result<Report, Refusal> {
-        let description = self.plugin.describe(&self.limits)?;
+        let description = self.description;
         // What was typed wrong is said before anything large is read.
         let parameters = description
             .parameters
             .complete(&self.parameters)
             .map_err(SandboxError::InvalidParameters)?;
-        let spec = self.dataset.spec(&tasks(&description), &self.data.columns)?;
-        let frame = Frame::from_file(self.data_file, &self.data.name, self.data.format, &spec.read_options())?;
-        let dataset = Dataset::prepare(frame, &spec)?;
+        let dataset = self.data.prepare(description)?;
         let prepared = Report::Prepared {
             summary: serde_json::to_value(dataset.summary()).unwrap_or_default(),
             warnings: dataset.warnings().iter().map(ToString::to_string).collect(),
@@ -69,7 +132,7 @@ impl Training<'_> {
                 }
             }
         };
-        let mut runner = Runner::new(&self.plugin, job, on_event)?;
+        let mut runner = Runner::new(self.plugin, job, on_event)?;
         if let Some(checkpoint) = &self.checkpoint {
             runner.resume_from(decode_checkpoint(&content(checkpoint)?, runner.session())?);
         }
@@ -80,7 +143,7 @@ impl Training<'_> {
             .map(|metric| (metric.name, metric.value))
             .collect();
         let origin = Origin {
-            description: &description,
+            description,
             digest: self.plugin.digest(),
             engine: self.plugin.engine_digest(),
             parameters,

@@ -210,6 +210,17 @@ pub enum BrokerError {
     Unavailable(String),
 }
 
+/// How much there is to do in a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueDepth {
+    /// Its name.
+    pub queue: String,
+    /// Jobs that wait: for a worker, for their time, or because their worker died.
+    pub waiting: u64,
+    /// Jobs that a worker has.
+    pub taken: u64,
+}
+
 /// Hands each waiting job to one worker at a time: at least once, in the order of submits within a queue and priority.
 #[async_trait]
 pub trait Broker: Send + Sync {
@@ -243,8 +254,15 @@ pub trait Broker: Send + Sync {
     /// Takes a run out of the dead letters; none if it is not there.
     async fn remove_dead_letter(&self, run: &RunId) -> Result<Option<DeadLetter>, BrokerError>;
 
-    /// Jobs that wait and jobs that are taken, of all queues.
-    async fn depth(&self) -> Result<(u64, u64), BrokerError>;
+    /// Each queue that has been used, by name.
+    async fn queues(&self) -> Result<Vec<QueueDepth>, BrokerError>;
+
+    /// Of all queues together: jobs that wait, and jobs that are taken.
+    async fn depth(&self) -> Result<(u64, u64), BrokerError> {
+        let queues = self.queues().await?;
+        let sum = |count: fn(&QueueDepth) -> u64| queues.iter().map(count).sum();
+        Ok((sum(|queue| queue.waiting), sum(|queue| queue.taken)))
+    }
 
     /// Tells every worker something.
     async fn signal(&self, signal: Signal) -> Result<(), BrokerError>;

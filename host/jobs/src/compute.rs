@@ -1,6 +1,6 @@
 //! The port for what the server asks a worker to do at once.
 
-use crate::{PluginVersion, Run, TrainingDataset};
+use crate::{PluginVersion, Run, SeriesPoint, TrainingDataset};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -67,6 +67,36 @@ pub struct DataReport {
     pub counted: Option<u64>,
 }
 
+/// A training whose result nobody keeps, to try a plugin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// The plugin: Python source.
+    pub source: String,
+    /// What it learns from.
+    pub dataset: TrainingDataset,
+    /// The rows themselves. Where there are some, the data set says all but where they come from.
+    pub rows: Option<Rows>,
+    /// Parameters; those that are absent have their defaults.
+    pub parameters: Map<String, Value>,
+    /// What every random number follows from.
+    pub seed: u32,
+}
+
+/// What came of trying a plugin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tried {
+    /// Figures on the test rows.
+    pub metrics: Map<String, Value>,
+    /// The figures that it told, the first 2000 points of each.
+    pub series: Vec<SeriesPoint>,
+    /// The first 1000 lines that it logged: `timestamp`, `level`, `message`.
+    pub log: Vec<Value>,
+    /// What may be wrong with the data.
+    pub warnings: Vec<String>,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
 /// Rows to predict for or to be judged on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rows {
@@ -125,6 +155,9 @@ pub struct Evaluation {
 pub trait Compute: Send + Sync {
     /// Inspects and compiles a plugin. Refused with the full reason.
     async fn inspect_plugin(&self, file: PathBuf) -> Result<PluginReport, ComputeError>;
+
+    /// Trains with a plugin that is not stored anywhere, and keeps nothing of it.
+    async fn try_plugin(&self, attempt: Attempt) -> Result<Tried, ComputeError>;
 
     /// Reads a file of data. `name` is what messages call it.
     async fn inspect_data(&self, file: PathBuf, name: &str, format: DataFormat) -> Result<DataReport, ComputeError>;

@@ -44,10 +44,11 @@ mod worker;
 
 pub use artifacts::{ArtifactError, Artifacts, ByteStream, StoredObject};
 pub use broker::{
-    Broker, BrokerError, DeadLetter, Delivery, Job, JobKind, MOST_LABELS, Outcome, Signal, labelled, served,
+    Broker, BrokerError, DeadLetter, Delivery, Job, JobKind, MOST_LABELS, Outcome, QueueDepth, Signal, labelled, served,
 };
 pub use compute::{
-    Compute, ComputeError, DataReport, Evaluation, PluginReport, PredictInput, PredictOptions, Prediction, Rows,
+    Attempt, Compute, ComputeError, DataReport, Evaluation, PluginReport, PredictInput, PredictOptions, Prediction,
+    Rows, Tried,
 };
 pub use dataset::{PreprocessOptions, RowColumns, Source, StoredDataset, TrainingDataset};
 pub use event::{Entry, Event, LogLevel};

@@ -114,7 +114,8 @@ pub fn content_type(headers: &HeaderMap) -> Option<String> {
     Some(essence.trim().to_ascii_lowercase()).filter(|essence| !essence.is_empty())
 }
 
-fn must_be_json(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Refuses a body that says that it is something else.
+pub fn must_be_json(headers: &HeaderMap) -> Result<(), ApiError> {
     let given = content_type(headers).unwrap_or_else(|| "not said".into());
     if given == "application/json" || (given.starts_with("application/") && given.ends_with("+json")) {
         return Ok(());

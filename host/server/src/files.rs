@@ -112,7 +112,8 @@ fn missing(wanted: &str, files: &[(String, StoredObject)]) -> ApiError {
     ApiError::not_found("file", wanted).remedy(format!("there are {}", names.join(", ")))
 }
 
-fn attachment(body: Body, size: u64, content_type: &'static str, name: &str) -> Response {
+/// A file to keep.
+pub fn attachment(body: Body, size: u64, content_type: &'static str, name: &str) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -3,6 +3,7 @@
 
 use crate::app::App;
 use crate::connections::Peer;
+use crate::console;
 use crate::error::ApiError;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -71,7 +72,8 @@ pub async fn pass(State(app): State<Arc<App>>, mut request: Request, next: Next)
 
 async fn admit(app: &App, request: &mut Request) -> Result<(), ApiError> {
     limits(app, request.uri(), request.headers())?;
-    if PUBLIC.contains(&request.uri().path()) {
+    let path = request.uri().path();
+    if PUBLIC.contains(&path) || path.starts_with(console::FILES) {
         return Ok(());
     }
     let peer = request

@@ -17,6 +17,7 @@ mod app;
 mod audit;
 mod auth;
 mod connections;
+mod console;
 mod datasets;
 mod error;
 mod extract;
@@ -45,6 +46,7 @@ mod sweeper;
 mod sweeps;
 pub mod tokens;
 mod training;
+mod trying;
 mod workers;
 
 pub use app::Services;

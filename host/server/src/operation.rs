@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::extract::NoQuery;
 use crate::{router, schema};
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
@@ -128,17 +128,6 @@ pub async fn docs_script(_: NoQuery) -> Response {
     responses((status = 200, description = "A style sheet", body = String, content_type = "text/css")))]
 pub async fn docs_style(_: NoQuery) -> Response {
     asset("text/css; charset=utf-8", include_bytes!("docs/docs.css"))
-}
-
-/// Shows the way to the page.
-#[utoipa::path(get, path = "/", tag = "operation", security(()),
-    responses((status = 303, description = "To /docs")))]
-pub async fn root(_: NoQuery) -> Response {
-    (
-        StatusCode::SEE_OTHER,
-        [(header::LOCATION, HeaderValue::from_static("/docs"))],
-    )
-        .into_response()
 }
 
 fn page(content_type: &'static str, content: Vec<u8>) -> Response {

@@ -5,18 +5,20 @@ use crate::app::App;
 use crate::auth::{Caller, Reader, Uploader};
 use crate::error::ApiError;
 use crate::extract::{NoQuery, Query, Segments};
+use crate::files::attachment;
 use crate::staging::{self, Staged};
 use crate::{idempotency, schema};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use futures_util::stream::{self, StreamExt};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use trainyard_jobs::{PluginVersion, StoreError};
+use trainyard_jobs::{PluginReport, PluginVersion, StoreError};
 use trainyard_parameters::quoted;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 /// Which plugin.
 #[derive(Deserialize, IntoParams)]
@@ -48,6 +50,9 @@ pub struct VersionQuery {
     version: Option<String>,
 }
 
+/// Types of bodies.
+const TYPES: [&str; 3] = ["application/wasm", "text/x-python", "application/zip"];
+
 fn key(digest: &str) -> String {
     format!("plugins/{digest}.wasm")
 }
@@ -68,7 +73,7 @@ pub async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    staging::must_be(&headers, &["application/wasm", "text/x-python", "application/zip"])?;
+    staging::must_be(&headers, &TYPES)?;
     let staged = staging::receive(&app, &headers, body, app.options.max_plugin_bytes).await?;
     app.metrics.count_upload("plugin", staged.size);
     let key = idempotency::key(&headers, &caller)?;
@@ -115,6 +120,73 @@ fn version_exists(plugin: &PluginVersion) -> ApiError {
         quoted(&plugin.version)
     );
     ApiError::conflict("version-exists", message).remedy("give this one another version; a version never changes")
+}
+
+/// What a file would be as a plugin.
+#[derive(Serialize, ToSchema)]
+pub struct Checked {
+    /// What would be stored.
+    #[schema(value_type = schema::PluginVersion)]
+    plugin: PluginVersion,
+    /// Everything that was found, as `trainyard plugin inspect --json` prints it.
+    #[schema(value_type = Object)]
+    inspection: Value,
+    /// Whether it is stored already: `same`, this very file; `other`, another file with this name and version.
+    known: Option<&'static str>,
+}
+
+/// Inspects a plugin as an upload does, and stores nothing.
+#[utoipa::path(post, path = "/plugins/check", tag = "plugins",
+    request_body(content((Vec<u8> = "application/wasm"), (Vec<u8> = "text/x-python"),
+        (Vec<u8> = "application/zip"), (Vec<u8> = "application/octet-stream"),
+        (schema::FileForm = "multipart/form-data")), description = "A WebAssembly component, a file of Python source, or a zip of pure Python"),
+    responses((status = 200, description = "It could be uploaded", body = Envelope<Checked>),
+        (status = 422, description = "It is no plugin that can be used here; the details say why")))]
+pub async fn check(
+    State(app): State<Arc<App>>,
+    _: Uploader,
+    _: NoQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Reply<Checked> {
+    staging::must_be(&headers, &TYPES)?;
+    let staged = staging::receive(&app, &headers, body, app.options.max_plugin_bytes).await?;
+    let PluginReport { plugin, inspection } = app.services.compute.inspect_plugin(staged.path.clone()).await?;
+    let known = match app.services.store.plugin(&plugin.name, Some(&plugin.version)).await {
+        Ok(known) if known.digest == plugin.digest => Some("same"),
+        Ok(_) => Some("other"),
+        Err(StoreError::NotFound { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    ok(Checked {
+        plugin,
+        inspection,
+        known,
+    })
+}
+
+/// Downloads the file of a version of a plugin.
+#[utoipa::path(get, path = "/plugins/{name}/versions/{version}/file", tag = "plugins", params(VersionPath),
+    responses((status = 200, description = "As it was uploaded", content(
+        (Vec<u8> = "application/wasm"), (String = "text/x-python"), (Vec<u8> = "application/zip")))))]
+pub async fn file(
+    State(app): State<Arc<App>>,
+    _: Reader,
+    Segments(path): Segments<VersionPath>,
+    _: NoQuery,
+) -> Result<Response, ApiError> {
+    let plugin = app.services.store.plugin(&path.name, Some(&path.version)).await?;
+    let (size, mut content) = app.services.artifacts.stream(&key(&plugin.digest)).await?;
+    // Told by the first bytes, as they were when it came.
+    let first = content.next().await.transpose()?.unwrap_or_default();
+    let (ending, kind) = match first.get(..4) {
+        Some(b"\0asm") => ("wasm", TYPES[0]),
+        Some(b"PK\x03\x04") => ("zip", TYPES[2]),
+        _ => ("py", "text/x-python; charset=utf-8"),
+    };
+    let body = Body::from_stream(stream::once(async { Ok(first) }).chain(content));
+    let name = format!("{}-{}.{ending}", plugin.name, plugin.version);
+    Ok(attachment(body, size, kind, &name))
 }
 
 /// Lists the newest version of each plugin.

@@ -2,11 +2,12 @@
 
 use crate::app::App;
 use crate::{
-    access, datasets, files, gate, idempotency, live, logs, models, openapi, operation, plugins, predicting, report,
-    runs, schedules, sweeps, training, workers,
+    access, console, datasets, files, gate, idempotency, live, logs, models, openapi, operation, plugins, predicting,
+    report, runs, schedules, sweeps, training, trying, workers,
 };
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -19,6 +20,8 @@ pub fn build(app: Arc<App>) -> Router {
     let once = once().layer(from_fn_with_state(app.clone(), idempotency::json));
     let soon = once.merge(soon()).layer(from_fn_with_state(app.clone(), gate::soon));
     let (router, _) = beside().nest(BASE, soon.merge(long())).split_for_parts();
+    // Its files are of no use to anyone but the page, and are not described.
+    let router = router.route(&format!("{}{{name}}", console::FILES), get(console::file));
     router
         .fallback(gate::no_route)
         .method_not_allowed_fallback(gate::no_method)
@@ -61,6 +64,7 @@ fn soon() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(plugins::versions))
         .routes(routes!(plugins::version, plugins::delete))
         .routes(routes!(plugins::parameters))
+        .routes(routes!(plugins::file))
         .routes(routes!(datasets::list))
         .routes(routes!(datasets::read, datasets::delete))
         .routes(routes!(datasets::preview))
@@ -73,6 +77,7 @@ fn soon() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sweeps::stop))
         .routes(routes!(sweeps::adopt))
         .routes(routes!(workers::list))
+        .routes(routes!(workers::queues))
         .routes(routes!(workers::dead_letters))
         .routes(routes!(workers::replay))
         .routes(routes!(workers::discard))
@@ -86,6 +91,8 @@ fn soon() -> OpenApiRouter<Arc<App>> {
 fn long() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(plugins::upload))
+        .routes(routes!(plugins::check))
+        .routes(routes!(trying::attempt))
         .routes(routes!(datasets::upload))
         .routes(routes!(datasets::look))
         .routes(routes!(predicting::predict))
@@ -96,7 +103,7 @@ fn long() -> OpenApiRouter<Arc<App>> {
 /// Beside the service itself: for people, and for whoever runs it.
 fn beside() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(operation::root))
+        .routes(routes!(console::page))
         .routes(routes!(operation::docs))
         .routes(routes!(operation::docs_script))
         .routes(routes!(operation::docs_style))

@@ -10,7 +10,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use trainyard_jobs::{DeadLetter, Job, RunId, StoreError};
+use trainyard_jobs::{DeadLetter, Job, QueueDepth, RunId, StoreError, WorkerDetails, WorkerRow, served};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -34,6 +34,26 @@ pub async fn list(State(app): State<Arc<App>>, _: Reader, _: NoQuery) -> Reply<V
             let mut item = serde_json::to_value(worker).unwrap_or_default();
             item["alive"] = json!(worker.is_alive());
             item
+        })
+        .collect();
+    ok(json!({"items": items}))
+}
+
+/// Lists the queues: what waits in each, what is being done, and how many live workers serve it.
+#[utoipa::path(get, path = "/queues", tag = "operation",
+    responses((status = 200, description = "All queues, by name", body = Envelope<schema::All<schema::Queue>>)))]
+pub async fn queues(State(app): State<Arc<App>>, _: Reader, _: NoQuery) -> Reply<Value> {
+    let queues = app.services.broker.queues().await?;
+    let workers = app.services.store.workers().await?;
+    let serves = |worker: &WorkerRow, queue: &String| {
+        let WorkerDetails { queues, labels, .. } = &worker.details;
+        worker.is_alive() && served(queues, labels).contains(queue)
+    };
+    let items: Vec<Value> = queues
+        .iter()
+        .map(|QueueDepth { queue, waiting, taken }| {
+            let workers = workers.iter().filter(|worker| serves(worker, queue)).count();
+            json!({"name": queue, "waiting": waiting, "taken": taken, "workers": workers})
         })
         .collect();
     ok(json!({"items": items}))

@@ -1,6 +1,6 @@
 //! Work that somebody waits for: inspections, predictions, evaluations. All of it is done by runners.
 
-use crate::code::PluginFiles;
+use crate::code::{CodeStore, PluginFiles};
 use crate::failure::Failure;
 use crate::process::Runner;
 use crate::protocol::{DataFile, Order, PluginIdentity, Report, Task, TaskLimits, files};
@@ -20,8 +20,8 @@ use tokio::sync::Semaphore;
 use trainyard_data::DataFormat;
 use trainyard_data::tdengine::{Sink, SinkColumn, SinkRows};
 use trainyard_jobs::{
-    Compute, ComputeError, DataReport, Evaluation, PluginReport, PluginVersion, PredictInput, PredictOptions,
-    Prediction, RowColumns, Rows, Run, TrainingDataset,
+    Attempt, Compute, ComputeError, DataReport, Evaluation, PluginReport, PluginVersion, PredictInput, PredictOptions,
+    Prediction, RowColumns, Rows, Run, TrainingDataset, Tried,
 };
 
 /// How long a request waits for its turn before it is told to come again.
@@ -31,7 +31,7 @@ const PREVIEWED: u64 = 1_000_000;
 /// What messages call rows that came with a request.
 const ROWS: &str = "the rows";
 /// What Python calls an uploaded file.
-const UNNAMED: &str = "plugin.py";
+pub(crate) const UNNAMED: &str = "plugin.py";
 /// How often a runner's memory is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -68,6 +68,10 @@ impl Desk {
         desk
     }
 
+    pub(crate) fn code(&self) -> &CodeStore {
+        &self.shared.code
+    }
+
     /// Closes every open model.
     pub fn close(&self) {
         self.lock().clear();
@@ -82,9 +86,19 @@ impl Desk {
 
     /// Asks a fresh runner one thing. Whoever asked ends the runner.
     async fn once(&self, task: Task, files: &[&File]) -> Result<(Report, Runner), ComputeError> {
+        self.once_hearing(task, files, &mut |_| {}).await
+    }
+
+    /// The same, and passes on what the runner says on the way.
+    pub(crate) async fn once_hearing(
+        &self,
+        task: Task,
+        files: &[&File],
+        heard: &mut (dyn FnMut(Report) + Send),
+    ) -> Result<(Report, Runner), ComputeError> {
         let _turn = self.turn().await?;
         let mut runner = self.shared.pool.take().await.map_err(Failure::from)?;
-        match self.ask(&mut runner, task, files).await {
+        match self.ask_hearing(&mut runner, task, files, heard).await {
             Ok(report) => Ok((report, runner)),
             Err(error) => {
                 runner.kill().await;
@@ -94,9 +108,19 @@ impl Desk {
     }
 
     async fn ask(&self, runner: &mut Runner, task: Task, files: &[&File]) -> Result<Report, ComputeError> {
+        self.ask_hearing(runner, task, files, &mut |_| {}).await
+    }
+
+    async fn ask_hearing(
+        &self,
+        runner: &mut Runner,
+        task: Task,
+        files: &[&File],
+        heard: &mut (dyn FnMut(Report) + Send),
+    ) -> Result<Report, ComputeError> {
         let options = &self.shared.options;
         let memory = options.compute_memory_mb << 20;
-        match tokio::time::timeout(options.compute_time, ask(runner, task, files, memory)).await {
+        match tokio::time::timeout(options.compute_time, ask(runner, task, files, memory, heard)).await {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(ComputeError::Timeout {
                 seconds: options.compute_time.as_secs(),
@@ -155,7 +179,7 @@ impl Desk {
     }
 
     /// Opens or fetches what a data set names, no longer than somebody waits for it.
-    async fn rows(&self, dataset: &TrainingDataset, most: Option<u64>) -> Result<OpenData, ComputeError> {
+    pub(crate) async fn rows(&self, dataset: &TrainingDataset, most: Option<u64>) -> Result<OpenData, ComputeError> {
         let limit = self.shared.options.compute_time;
         match tokio::time::timeout(limit, source::open(&self.shared, dataset, most, &|_| {})).await {
             Ok(opened) => Ok(opened?),
@@ -184,7 +208,7 @@ impl Desk {
         Ok(tdengine.write(sink, &rows).await.map_err(Failure::from)?)
     }
 
-    fn limits(&self) -> TaskLimits {
+    pub(crate) fn limits(&self) -> TaskLimits {
         let options = &self.shared.options;
         TaskLimits {
             time_seconds: options.compute_time.as_secs(),
@@ -254,6 +278,10 @@ impl Compute for Desk {
         }
         runner.kill().await;
         Ok(read?)
+    }
+
+    async fn try_plugin(&self, attempt: Attempt) -> Result<Tried, ComputeError> {
+        self.attempt(attempt).await
     }
 
     async fn inspect_data(&self, file: PathBuf, name: &str, format: DataFormat) -> Result<DataReport, ComputeError> {
@@ -347,14 +375,20 @@ impl Compute for Desk {
 
 /// Has a runner compile a component of the contract.
 pub(crate) async fn compile(runner: &mut Runner, component: &File) -> Result<(), Failure> {
-    match ask(runner, Task::Compile, &[component], u64::MAX).await? {
+    match ask(runner, Task::Compile, &[component], u64::MAX, &mut |_| {}).await? {
         Report::Compiled => Ok(()),
         other => Err(unexpected(&other)),
     }
 }
 
 /// Gives a task and waits for what comes of it. A runner that holds more memory than it may is killed.
-async fn ask(runner: &mut Runner, task: Task, files: &[&File], memory: u64) -> Result<Report, Failure> {
+async fn ask(
+    runner: &mut Runner,
+    task: Task,
+    files: &[&File],
+    memory: u64,
+    heard: &mut (dyn FnMut(Report) + Send),
+) -> Result<Report, Failure> {
     let files: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
     runner.send(&Order::Do(Box::new(task)), &files).await?;
     let mut clock = tokio::time::interval(LOOK);
@@ -364,7 +398,9 @@ async fn ask(runner: &mut Runner, task: Task, files: &[&File], memory: u64) -> R
                 Report::Failed { code, message, details, log } => {
                     return Err(Failure::Job { code, message, details: Box::new(details), log });
                 }
-                Report::Log { .. } | Report::Progress { .. } | Report::Prepared { .. } => {}
+                report @ (Report::Log { .. } | Report::Progress { .. } | Report::Prepared { .. }) => heard(report),
+                // Nobody goes on from it.
+                Report::Checkpoint => runner.send(&Order::CheckpointStored, &[]).await?,
                 report => return Ok(report),
             },
             _ = clock.tick() => {
@@ -444,7 +480,7 @@ fn sink_rows(run: &Run, prediction: &Prediction, times: Vec<i64>) -> SinkRows {
     }
 }
 
-fn unexpected(report: &Report) -> Failure {
+pub(crate) fn unexpected(report: &Report) -> Failure {
     let text = format!("{report:?}");
     let word: String = text.chars().take_while(|c| c.is_alphanumeric()).collect();
     Failure::Died(format!("it answered {word} to something else"))
@@ -455,7 +491,7 @@ fn open(path: &PathBuf) -> Result<File, ComputeError> {
 }
 
 /// Rows as a file that only we and the runner can see.
-fn in_memory(content: &[u8]) -> std::io::Result<File> {
+pub(crate) fn in_memory(content: &[u8]) -> std::io::Result<File> {
     let mut file = File::from(rustix::fs::memfd_create("rows", rustix::fs::MemfdFlags::CLOEXEC)?);
     file.write_all(content)?;
     file.rewind()?;

@@ -17,6 +17,7 @@ mod pool;
 mod recorder;
 mod results;
 mod source;
+mod trying;
 mod usage;
 mod watch;
 mod worker;

@@ -9,7 +9,7 @@ use super::control::Control;
 use super::events::Events;
 use super::waking::Waking;
 use crate::broker::MOST_DEAD_LETTERS;
-use crate::{Broker, BrokerError, DeadLetter, Delivery, Job, JobKind, Outcome, RunId, Signal, Timestamp};
+use crate::{Broker, BrokerError, DeadLetter, Delivery, Job, JobKind, Outcome, QueueDepth, RunId, Signal, Timestamp};
 use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt;
@@ -505,14 +505,18 @@ impl Broker for RedisBroker {
         letter.map(|letter| read_letter(&letter)).transpose()
     }
 
-    async fn depth(&self) -> Result<(u64, u64), BrokerError> {
+    async fn queues(&self) -> Result<Vec<QueueDepth>, BrokerError> {
         let mut connection = self.shared.redis.connection.clone();
         redis::cmd("SADD")
             .arg("trainyard:queues")
             .arg(JobKind::ALL.map(JobKind::queue).as_slice())
             .query_async::<()>(&mut connection)
             .await?;
-        Ok(DEPTH.prepare_invoke().invoke_async(&mut connection).await?)
+        let text: String = DEPTH.prepare_invoke().invoke_async(&mut connection).await?;
+        let mut queues: Vec<QueueDepth> =
+            serde_json::from_str(&text).map_err(|error| BrokerError::Unavailable(format!("the queues: {error}")))?;
+        queues.sort_by(|a, b| a.queue.cmp(&b.queue));
+        Ok(queues)
     }
 
     async fn signal(&self, signal: Signal) -> Result<(), BrokerError> {

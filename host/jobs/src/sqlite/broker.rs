@@ -6,7 +6,7 @@
 use super::database::Database;
 use super::rows::{from_json, from_small, json, now, time};
 use crate::broker::MOST_DEAD_LETTERS;
-use crate::{Broker, BrokerError, DeadLetter, Delivery, Job, Outcome, RunId, Signal, Timestamp};
+use crate::{Broker, BrokerError, DeadLetter, Delivery, Job, JobKind, Outcome, QueueDepth, RunId, Signal, Timestamp};
 use async_trait::async_trait;
 use sqlx::Row;
 use std::time::Duration;
@@ -208,13 +208,30 @@ impl Broker for SqliteBroker {
         Ok(row.map(|row| from_json(&row, "letter")).transpose()?)
     }
 
-    async fn depth(&self) -> Result<(u64, u64), BrokerError> {
-        let row = sqlx::query("SELECT count(*) AS runs, count(*) FILTER (WHERE lease_until > ?) AS taken FROM queue")
-            .bind(time(&now()))
-            .fetch_one(&self.database.readers)
-            .await?;
-        let taken = super::rows::from_integer(&row, "taken")?;
-        Ok((super::rows::from_integer(&row, "runs")?.saturating_sub(taken), taken))
+    async fn queues(&self) -> Result<Vec<QueueDepth>, BrokerError> {
+        let rows = sqlx::query(
+            "SELECT queue, count(*) AS jobs, count(*) FILTER (WHERE lease_until > ?) AS taken \
+             FROM queue GROUP BY queue ORDER BY queue",
+        )
+        .bind(time(&now()))
+        .fetch_all(&self.database.readers)
+        .await?;
+        let mut queues: Vec<QueueDepth> = JobKind::ALL
+            .map(|kind| QueueDepth {
+                queue: kind.queue().to_owned(),
+                waiting: 0,
+                taken: 0,
+            })
+            .into();
+        for row in rows {
+            let queue: String = row.try_get("queue")?;
+            let taken = super::rows::from_integer(&row, "taken")?;
+            let waiting = super::rows::from_integer(&row, "jobs")?.saturating_sub(taken);
+            queues.retain(|known| known.queue != queue);
+            queues.push(QueueDepth { queue, waiting, taken });
+        }
+        queues.sort_by(|a, b| a.queue.cmp(&b.queue));
+        Ok(queues)
     }
 
     async fn signal(&self, signal: Signal) -> Result<(), BrokerError> {

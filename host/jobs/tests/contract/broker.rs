@@ -223,6 +223,12 @@ pub async fn depth_counts_a_lost_run_as_waiting(broker: &dyn Broker) {
     take(broker, LONG).await;
     take(broker, Duration::ZERO).await;
     assert_eq!(broker.depth().await.unwrap(), (2, 1));
+    let queues = broker.queues().await.unwrap();
+    let training = queues.iter().find(|queue| queue.queue == QUEUES[0]).unwrap();
+    assert_eq!((training.waiting, training.taken), (2, 1));
+    // The others are named, too, though nothing is in them.
+    assert!(queues.iter().any(|queue| (queue.waiting, queue.taken) == (0, 0)));
+    assert!(queues.is_sorted_by(|a, b| a.queue < b.queue));
 }
 
 pub async fn waiting_ends_when_a_run_comes(broker: &dyn Broker) {

@@ -512,6 +512,19 @@ pub struct Worker {
     started_at: DateTime<Utc>,
 }
 
+/// A queue.
+#[derive(ToSchema)]
+pub struct Queue {
+    /// Its name.
+    name: String,
+    /// Jobs that wait in it.
+    waiting: u64,
+    /// Jobs that a worker has.
+    taken: u64,
+    /// Live workers that serve it. Where there are none, what waits goes on waiting.
+    workers: u64,
+}
+
 /// A job that was given up.
 #[derive(ToSchema)]
 pub struct DeadLetter {

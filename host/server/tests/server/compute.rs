@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use trainyard_data::DataFormat;
 use trainyard_jobs::{
-    Compute, ComputeError, DataReport, Evaluation, PluginReport, PluginVersion, PredictInput, PredictOptions,
-    Prediction, Run, TrainingDataset,
+    Attempt, Compute, ComputeError, DataReport, Evaluation, PluginReport, PluginVersion, PredictInput, PredictOptions,
+    Prediction, Run, SeriesPoint, TrainingDataset, Tried,
 };
 
 #[derive(Default)]
@@ -92,6 +92,31 @@ impl Compute for Pretender {
         Ok(PluginReport {
             plugin,
             inspection: json!({}),
+        })
+    }
+
+    async fn try_plugin(&self, attempt: Attempt) -> Result<Tried, ComputeError> {
+        if !attempt.source.starts_with("plugin ") {
+            return Err(refused("it is no Python", json!({"log": ["line 1"]})));
+        }
+        let point = |step: u32, name: &str| SeriesPoint {
+            step: step.into(),
+            seconds: f64::from(step),
+            name: name.into(),
+            value: 1.0 / f64::from(step),
+        };
+        Ok(Tried {
+            metrics: Map::from_iter([("mse".to_owned(), json!(attempt.seed))]),
+            series: vec![point(1, "loss"), point(1, "a"), point(2, "loss"), point(2, "a")],
+            log: vec![
+                json!({"timestamp": chrono::Utc::now(), "level": "INFO", "message": attempt.dataset.target.join(",")}),
+            ],
+            warnings: attempt
+                .rows
+                .map(|rows| format!("{} bytes", rows.content.len()))
+                .into_iter()
+                .collect(),
+            seconds: 0.5,
         })
     }
 

@@ -4,6 +4,7 @@ use crate::client::Answer;
 use crate::fixture::Server;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use trainyard_jobs::Scope;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_alive_and_ready_and_counts() {
@@ -37,6 +38,53 @@ async fn it_is_alive_and_ready_and_counts() {
     }
     assert!(text.contains("trainyard_build_info{version="), "{text}");
     assert!(text.contains("trainyard_http_request_seconds_bucket{"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_is_served_to_anyone_with_all_its_files() {
+    let server = Server::start().await;
+    // It says nothing of models or data: those it has to ask for.
+    server.token("someone", &[Scope::Read], None).await;
+    let page = server.get("//").await;
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(page.header("cache-control"), "no-cache");
+    let policy = page.header("content-security-policy").to_owned();
+    for rule in [
+        "default-src 'none'",
+        "script-src 'self';",
+        "style-src 'self';",
+        "connect-src 'self';",
+    ] {
+        assert!(policy.contains(rule), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    let text = page.text();
+    assert!(text.contains("<title>Trainyard</title>"), "{text}");
+    assert!(!text.contains("style=") && !text.contains("<script>"), "inline: {text}");
+    for file in text.split('"').filter(|part| part.starts_with("/assets/")) {
+        let headers = [("accept-encoding", "gzip")];
+        let answer = server.send("GET", &format!("/{file}"), &headers, b"").await;
+        assert_eq!(
+            (answer.status, answer.header("content-encoding")),
+            (200, "gzip"),
+            "{file}"
+        );
+        assert!(answer.header("cache-control").contains("immutable"), "{file}");
+        let whole = server.get(&format!("/{file}")).await;
+        assert!(whole.body.len() > answer.body.len(), "{file}");
+    }
+    server.get("//assets/nope.js").await.refused(404, "not-found");
+    server.get("/models").await.refused(401, "unauthorized");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_are_listed_with_those_who_serve_them() {
+    let server = Server::start().await;
+    let model = server.model().await;
+    server.train(model).await;
+    let queues = server.get("/queues").await.data();
+    let training = json!({"name": "ai_training", "waiting": 1, "taken": 0, "workers": 0});
+    assert!(queues["items"].as_array().unwrap().contains(&training), "{queues}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
-use trainyard_jobs::{Broker, BrokerError, DeadLetter, Delivery, Job, Outcome, RunId, Signal};
+use trainyard_jobs::{Broker, BrokerError, DeadLetter, Delivery, Job, Outcome, QueueDepth, RunId, Signal};
 use trainyard_server::Options;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -306,7 +306,7 @@ impl Broker for Away {
     async fn remove_dead_letter(&self, _: &RunId) -> Result<Option<DeadLetter>, BrokerError> {
         Err(BrokerError::Unavailable("connection refused".into()))
     }
-    async fn depth(&self) -> Result<(u64, u64), BrokerError> {
+    async fn queues(&self) -> Result<Vec<QueueDepth>, BrokerError> {
         Err(BrokerError::Unavailable("connection refused".into()))
     }
     async fn signal(&self, _: Signal) -> Result<(), BrokerError> {

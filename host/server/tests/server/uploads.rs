@@ -302,3 +302,86 @@ async fn a_data_set_in_use_stays() {
     server.delete(&format!("/models/{model}")).await.data();
     server.delete(&format!("/datasets/{dataset}")).await.data();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_is_checked_without_being_stored() {
+    let server = Server::start().await;
+    let check = async |text: &str| {
+        let headers = [("content-type", "application/wasm")];
+        server.send("POST", "/plugins/check", &headers, text.as_bytes()).await
+    };
+    let checked = check("plugin dlinear 0.1.0").await.data();
+    assert_eq!(
+        (&checked["plugin"]["name"], &checked["known"]),
+        (&json!("dlinear"), &Value::Null)
+    );
+    assert_eq!(server.get("/plugins").await.data()["items"], json!([]));
+    let refusal = check("no plugin").await.refused(422, "not-a-plugin");
+    assert_eq!(refusal["details"]["reasons"], json!(["no magic", "no exports"]));
+    nothing_staged(&server);
+
+    server.upload_plugin("plugin dlinear 0.1.0").await;
+    assert_eq!(check("plugin dlinear 0.1.0").await.data()["known"], "same");
+    assert_eq!(check("plugin dlinear 0.1.0 changed").await.data()["known"], "other");
+    let headers = [("content-type", "text/html")];
+    let answer = server.send("POST", "/plugins/check", &headers, b"plugin a 1.0.0").await;
+    answer.refused(415, "unsupported-media-type");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugins_file_comes_back_as_it_was() {
+    let server = Server::start().await;
+    server.upload_plugin("plugin dlinear 0.1.0").await;
+    let answer = server.get("/plugins/dlinear/versions/0.1.0/file").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "plugin dlinear 0.1.0"));
+    // Neither a component nor a zip: Python source.
+    assert_eq!(answer.header("content-type"), "text/x-python; charset=utf-8");
+    let named = answer.header("content-disposition");
+    assert_eq!(named, "attachment; filename=\"dlinear-0.1.0.py\"");
+    let answer = server.get("/plugins/dlinear/versions/9.0.0/file").await;
+    answer.refused(404, "not-found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_is_tried_on_rows_or_on_a_data_set() {
+    let server = Server::start().await;
+    let body = json!({
+        "source": "plugin x 1.0.0", "rows": "a,b\n1,2\n", "seed": 7,
+        "training_dataset": {"target": "b", "task": "regression"},
+    });
+    let tried = server.post("/plugins/try", body.clone()).await.data();
+    assert_eq!(tried["metrics"]["mse"], 7);
+    assert_eq!(tried["warnings"], json!(["8 bytes"]));
+    assert_eq!(tried["log"][0]["message"], "b");
+    let names: Vec<&Value> = tried["series"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
+    assert_eq!(names, ["a", "loss"]);
+    assert_eq!(tried["series"][1]["points"], json!([[1, 1.0, 1.0], [2, 2.0, 0.5]]));
+    assert_eq!(server.get("/plugins").await.data()["items"], json!([]));
+
+    let id = server.upload_csv("a,b\n1,2\n").await["id"].clone();
+    let mut on_dataset = body.clone();
+    on_dataset["training_dataset"] = json!({"source": "upload", "dataset_id": id, "target": "b"});
+    let both = server.post("/plugins/try", on_dataset.clone()).await;
+    both.refused(422, "invalid-body");
+    on_dataset.as_object_mut().unwrap().remove("rows");
+    assert_eq!(
+        server.post("/plugins/try", on_dataset).await.data()["warnings"],
+        json!([])
+    );
+
+    let refused = async |field: &str, value: Value, error: &str| {
+        let mut body = body.clone();
+        body[field] = value;
+        server.post("/plugins/try", body).await.refused(422, error)
+    };
+    let failed = refused("source", json!("x = 1"), "not-a-plugin").await;
+    assert_eq!(failed["details"]["log"], json!(["line 1"]));
+    refused("training_dataset", json!({"target": "b", "nope": 1}), "invalid-dataset").await;
+    refused("rows", json!(7), "invalid-body").await;
+    refused("nope", json!(7), "invalid-body").await;
+}

@@ -1,4 +1,5 @@
-//! `cargo xtask client`: what of the Python client is made of something else, and its tests against a real service.
+//! `cargo xtask client`: what of the clients is made of the service's description, and the Python client's tests against a real
+//! service.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,9 +8,9 @@ use anyhow::{Context, Result};
 
 use crate::process::{run, tested_program};
 use crate::service::Service;
-use crate::{engine, paths, python};
+use crate::{console, engine, paths, python};
 
-/// Makes `models.py` and `_sync.py` again.
+/// Makes `models.py` and `_sync.py` again, and the types of the page.
 pub fn write() -> Result<()> {
     generate(&environment()?, &[])
 }
@@ -39,7 +40,14 @@ fn generate(python: &Path, options: &[&str]) -> Result<()> {
         .arg("generate.py")
         .arg(format!("http://{}/openapi.json", service.address))
         .args(options)
-        .current_dir(folder()))
+        .current_dir(folder()))?;
+    match console::available() {
+        Ok(()) => console::client(&service.address, options.contains(&"--check")),
+        Err(error) => {
+            println!("warning: the page's types are left as they are: {error:#}");
+            Ok(())
+        }
+    }
 }
 
 fn environment() -> Result<PathBuf> {

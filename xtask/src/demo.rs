@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::process::{self, cargo};
 use crate::service::Service;
-use crate::{engine, paths, plugins, python, setup};
+use crate::{console, engine, paths, plugins, python, setup};
 
 const DATA: &str = "examples/data/seattle-weather.csv";
 
@@ -65,6 +65,7 @@ pub fn run() -> Result<()> {
     plugins::library()?;
     // Everything but plugins in Python works without it.
     let python = python::available().and_then(|()| engine::run());
+    console::build_if_possible()?;
     println!("building trainyard, optimised; the first time takes some minutes");
     process::run(cargo().args(["build", "--release", "--package", "trainyard"]))?;
 
@@ -113,13 +114,13 @@ impl Demo {
 
     fn what_next(&self) {
         let address = &self.service.address;
-        println!("\nThe service is at http://{address}, its API described at http://{address}/docs. What next?");
+        println!("\nThe service is at http://{address}: open it in a browser to watch and steer trainings. What next?");
         println!(
             "  export PATH=\"{}:$PATH\" TRAINYARD_PLUGINS=\"{}\" TRAINYARD_URL=http://{address}",
             paths::target().join("release").display(),
             paths::plugins().display()
         );
-        println!("  curl http://{address}/api/v2/ai/models");
+        println!("  curl http://{address}/api/v2/ai/models            # the API is described at http://{address}/docs");
         println!("  trainyard train weather --param epochs=50 --watch");
         println!(
             "  trainyard plugin new my-algo --lang python      # an algorithm of your own (or in Rust, without --lang)"

@@ -4,6 +4,7 @@
 
 mod bench;
 mod client;
+mod console;
 mod contract;
 mod demo;
 mod engine;
@@ -30,7 +31,8 @@ Developer commands of Trainyard
   cargo xtask test NAME...      only the tests whose name contains one of these (any option of the test runner works too)
   cargo xtask plugins           build plugins/ to WebAssembly; --guests: the hostile ones of tests/guests as well
   cargo xtask engine            build the Python engine, which runs plugins of Python source
-  cargo xtask client            make what of the Python client follows from the API's description again; --test: its tests
+  cargo xtask console           build the web page into the next build of the program; --test: its tests; --browser: those in a browser
+  cargo xtask client            make again what of the clients follows from the API's description; --test: the Python client's tests
   cargo xtask bench kernels     one training step: plugin, native and PyTorch; --quick: fewer sizes; --threads N
   cargo xtask bench python      the same step written in Python: plugin, the Rust plugin and PyTorch; starts of instances
   cargo xtask bench dlinear ETTh1.csv     ten epochs of the plugin and of its PyTorch twin
@@ -64,6 +66,9 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["demo"] => demo::run(),
         ["test", rest @ ..] => test::run(rest),
         ["engine"] => engine::run().map(drop),
+        ["console"] => console::build(),
+        ["console", "--test"] => console::check(),
+        ["console", "--browser", rest @ ..] => console::in_browser(rest),
         ["client"] => client::write(),
         ["client", "--test"] => client::test(),
         ["plugins"] => plugins::run(false),
@@ -81,7 +86,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         }
         ["reference"] => reference::run(),
         [
-            command @ ("setup" | "demo" | "engine" | "client" | "plugins" | "reference"),
+            command @ ("setup" | "demo" | "engine" | "client" | "console" | "plugins" | "reference"),
             rest @ ..,
         ] => {
             bail!(

@@ -1,8 +1,9 @@
-//! The servers that tests need: PostgreSQL, started once for all of them, and Redis, which each test starts for itself.
+//! The programs that tests need: PostgreSQL, started once for all of them, Redis, which each test starts for itself, and a browser.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use trainyard_test_servers::{Postgres, Redis};
 
 use crate::process::{run, succeeds};
@@ -29,6 +30,27 @@ pub fn start() -> Option<Postgres> {
             None
         }
     }
+}
+
+/// Chromium, for the tests of the page; installed where that can be done without asking.
+pub fn chromium() -> Result<PathBuf> {
+    let found = || {
+        std::env::var_os("TRAINYARD_CHROMIUM").map(PathBuf::from).or_else(|| {
+            [
+                "/usr/bin/chromium",
+                "/usr/bin/chromium-browser",
+                "/usr/bin/google-chrome",
+            ]
+            .map(PathBuf::from)
+            .into_iter()
+            .find(|path| path.is_file())
+        })
+    };
+    if let Some(path) = found() {
+        return Ok(path);
+    }
+    install(&["chromium"])?;
+    found().context("Chromium was installed and is not there; name it in TRAINYARD_CHROMIUM")
 }
 
 fn install(packages: &[&str]) -> Result<()> {

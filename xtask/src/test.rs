@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use trainyard_test_servers::Postgres;
 
 use crate::process::{cargo, run as run_command, succeeds};
-use crate::{client, contract, engine, paths, plugins, python, servers, setup};
+use crate::{client, console, contract, engine, paths, plugins, python, servers, setup};
 
 /// With `filters` (names or options for the test runner): only the tests they choose, without the other checks.
 pub fn run(filters: &[&str]) -> Result<()> {
@@ -42,6 +42,18 @@ pub fn run(filters: &[&str]) -> Result<()> {
             false
         }
     };
+
+    // Before the program is compiled, which has the page inside.
+    let page = match console::available() {
+        Ok(()) => steps.run("console", console::build),
+        Err(error) => {
+            steps.skip("console", &error.to_string());
+            false
+        }
+    };
+    if everything && page {
+        steps.run("types and logic of the console", console::check);
+    }
 
     if everything {
         steps.run("lints", || {
@@ -90,6 +102,11 @@ pub fn run(filters: &[&str]) -> Result<()> {
                 steps.run("Python client", client::test);
             } else {
                 steps.skip("Python client", "it needs the Python engine");
+            }
+            if page && servers::chromium().is_ok() {
+                steps.run("console in a browser", || console::in_browser(&[]));
+            } else {
+                steps.skip("console in a browser", "it needs the console and Chromium");
             }
             steps.run("examples in documentation", || {
                 run_command(prepared(cargo()).args(["test", "--workspace", "--doc"]))

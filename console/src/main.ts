@@ -3,8 +3,8 @@ import 'element-plus/theme-chalk/base.css'
 import 'element-plus/theme-chalk/dark/css-vars.css'
 import './styles/main.css'
 import App from './App.vue'
-import { i18n } from './i18n'
+import { begin, i18n } from './i18n'
 import { router } from './router'
 import './lib/theme'
 
-createApp(App).use(i18n).use(router).mount('#app')
+void begin().then(() => createApp(App).use(i18n).use(router).mount('#app'))

@@ -11,8 +11,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Shows the way to the page. */
-        get: operations["root"];
+        /** Gives the page to watch and steer trainings with. */
+        get: operations["page"];
         put?: never;
         post?: never;
         delete?: never;
@@ -443,6 +443,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2/ai/plugins/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Inspects a plugin as an upload does, and stores nothing. */
+        post: operations["check_plugins_check"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/ai/plugins/try": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Tries a plugin of Python source: trains it at once and gives what it said and how it was judged. Nothing is kept. */
+        post: operations["attempt_plugins_try"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2/ai/plugins/{name}": {
         parameters: {
             query?: never;
@@ -507,6 +541,40 @@ export interface paths {
         post?: never;
         /** Deletes a version of a plugin; not while a model uses it. */
         delete: operations["delete_plugins_versions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/ai/plugins/{name}/versions/{version}/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Downloads the file of a version of a plugin. */
+        get: operations["file_plugins_versions_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/ai/queues": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the queues: what waits in each, what is being done, and how many live workers serve it. */
+        get: operations["queues_queues"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -871,6 +939,42 @@ export interface components {
              */
             reduction: number;
         };
+        /** @description What to try, and on what. */
+        AttemptBody: {
+            /** @description Rows to learn from, as CSV with a line of names; where they are absent, those of the data set's source. */
+            rows?: string | null;
+            /**
+             * Format: int64
+             * @description What every random number follows from; 0 when it is not said.
+             */
+            seed?: number;
+            /** @description The plugin: a file of Python source. */
+            source: string;
+            /** @description What is learned, and from what. Needs no source where there are `rows`. */
+            training_dataset: components["schemas"]["TrainingDataset"];
+            /** @description Parameters; those that are absent have their defaults. */
+            training_parameters?: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description What came of it. */
+        AttemptResult: {
+            /** @description The first 1000 lines of its log: timestamp, level, message. */
+            log: unknown[];
+            /** @description Figures on the test rows, by name. */
+            metrics: {
+                [key: string]: unknown;
+            };
+            /**
+             * Format: double
+             * @description Seconds that it took.
+             */
+            seconds: number;
+            /** @description The figures that the plugin told, over time: the first 2000 points of each. */
+            series: components["schemas"]["Series"][];
+            /** @description What may be wrong with the data. */
+            warnings: string[];
+        };
         /** @description A change that somebody made. */
         AuditLine: {
             /** @description Such as `train`. */
@@ -886,6 +990,15 @@ export interface components {
             subject: string;
             /** @description The token's name, or `local`. */
             who: string;
+        };
+        /** @description What a file would be as a plugin. */
+        Checked: {
+            /** @description Everything that was found, as `trainyard plugin inspect --json` prints it. */
+            inspection: Record<string, never>;
+            /** @description Whether it is stored already: `same`, this very file; `other`, another file with this name and version. */
+            known?: string | null;
+            /** @description What would be stored. */
+            plugin: components["schemas"]["PluginVersion"];
         };
         /** @description A column's figures. */
         ColumnReport: {
@@ -1144,6 +1257,38 @@ export interface components {
             };
         };
         /** @description The envelope of a good answer. */
+        Envelope_All_Queue: {
+            /**
+             * Format: int32
+             * @description The HTTP status.
+             * @example 200
+             */
+            code: number;
+            /** @description A list that is not long. */
+            data: {
+                /** @description The items. */
+                items: {
+                    /** @description Its name. */
+                    name: string;
+                    /**
+                     * Format: int64
+                     * @description Jobs that a worker has.
+                     */
+                    taken: number;
+                    /**
+                     * Format: int64
+                     * @description Jobs that wait in it.
+                     */
+                    waiting: number;
+                    /**
+                     * Format: int64
+                     * @description Live workers that serve it. Where there are none, what waits goes on waiting.
+                     */
+                    workers: number;
+                }[];
+            };
+        };
+        /** @description The envelope of a good answer. */
         Envelope_All_Schedule: {
             /**
              * Format: int32
@@ -1376,6 +1521,51 @@ export interface components {
                     /** @description The version of Trainyard. */
                     version: string;
                 }[];
+            };
+        };
+        /** @description The envelope of a good answer. */
+        Envelope_AttemptResult: {
+            /**
+             * Format: int32
+             * @description The HTTP status.
+             * @example 200
+             */
+            code: number;
+            /** @description What came of it. */
+            data: {
+                /** @description The first 1000 lines of its log: timestamp, level, message. */
+                log: unknown[];
+                /** @description Figures on the test rows, by name. */
+                metrics: {
+                    [key: string]: unknown;
+                };
+                /**
+                 * Format: double
+                 * @description Seconds that it took.
+                 */
+                seconds: number;
+                /** @description The figures that the plugin told, over time: the first 2000 points of each. */
+                series: components["schemas"]["Series"][];
+                /** @description What may be wrong with the data. */
+                warnings: string[];
+            };
+        };
+        /** @description The envelope of a good answer. */
+        Envelope_Checked: {
+            /**
+             * Format: int32
+             * @description The HTTP status.
+             * @example 200
+             */
+            code: number;
+            /** @description What a file would be as a plugin. */
+            data: {
+                /** @description Everything that was found, as `trainyard plugin inspect --json` prints it. */
+                inspection: Record<string, never>;
+                /** @description Whether it is stored already: `same`, this very file; `other`, another file with this name and version. */
+                known?: string | null;
+                /** @description What would be stored. */
+                plugin: components["schemas"]["PluginVersion"];
             };
         };
         /** @description The envelope of a good answer. */
@@ -2673,6 +2863,26 @@ export interface components {
             /** @description A data set, in the form of `training_dataset`. */
             dataset: components["schemas"]["TrainingDataset"];
         };
+        /** @description A queue. */
+        Queue: {
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Jobs that a worker has.
+             */
+            taken: number;
+            /**
+             * Format: int64
+             * @description Jobs that wait in it.
+             */
+            waiting: number;
+            /**
+             * Format: int64
+             * @description Live workers that serve it. Where there are none, what waits goes on waiting.
+             */
+            workers: number;
+        };
         /** @description That everything can be used. */
         Ready: {
             /** @description Each part with `ok` or what is wrong with it. */
@@ -3439,7 +3649,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    root: {
+    page: {
         parameters: {
             query?: never;
             header?: never;
@@ -3448,12 +3658,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description To /docs */
-            303: {
+            /** @description A page */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "text/html": string;
+                };
             };
             /** @description The request cannot be read: its path, query, headers or body */
             400: {
@@ -7284,6 +7496,284 @@ export interface operations {
             };
         };
     };
+    check_plugins_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description A WebAssembly component, a file of Python source, or a zip of pure Python */
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+                "application/wasm": number[];
+                "application/zip": number[];
+                "multipart/form-data": components["schemas"]["FileForm"];
+                "text/x-python": number[];
+            };
+        };
+        responses: {
+            /** @description It could be uploaded */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Checked"];
+                };
+            };
+            /** @description The request cannot be read: its path, query, headers or body */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no good token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token lacks a scope, or, while there are no tokens, the request is not from this machine */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body stopped coming */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The URL is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is of another type than can be read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description It is no plugin that can be used here; the details say why */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The headers are too large or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description A fault of the server; its log says more */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Something that the service needs cannot be used right now; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    attempt_plugins_try: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AttemptBody"];
+            };
+        };
+        responses: {
+            /** @description What came of it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_AttemptResult"];
+                };
+            };
+            /** @description The request cannot be read: its path, query, headers or body */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no good token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token lacks a scope, or, while there are no tokens, the request is not from this machine */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body stopped coming */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The URL is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is of another type than can be read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description It is no plugin that can be used here, its data cannot be used, or it failed; the details say more */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The headers are too large or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description A fault of the server; its log says more */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Something that the service needs cannot be used right now; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description It took too long */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     read_plugins: {
         parameters: {
             query?: never;
@@ -7787,6 +8277,212 @@ export interface operations {
             };
             /** @description A model or a run uses it */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The URL is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The headers are too large or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description A fault of the server; its log says more */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Something that the service needs cannot be used right now; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    file_plugins_versions_file: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The plugin's name.
+                 * @example dlinear
+                 */
+                name: string;
+                /**
+                 * @description Its version.
+                 * @example 0.1.0
+                 */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it was uploaded */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/wasm": number[];
+                    "text/x-python": string;
+                    "application/zip": number[];
+                };
+            };
+            /** @description The request cannot be read: its path, query, headers or body */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no good token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token lacks a scope, or, while there are no tokens, the request is not from this machine */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The URL is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many wrong tokens from this address */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The headers are too large or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description A fault of the server; its log says more */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Something that the service needs cannot be used right now; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    queues_queues: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All queues, by name */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_All_Queue"];
+                };
+            };
+            /** @description The request cannot be read: its path, query, headers or body */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no good token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The token lacks a scope, or, while there are no tokens, the request is not from this machine */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -22,7 +22,7 @@ const SILENCE = 45_000
 /** How long a first byte may take; a proxy may keep them all back. */
 const FIRST_BYTE = 8_000
 /** Failures in a row after which one polls. */
-const MOST_FAILURES = 3
+const MOST_FAILURES = 2
 
 /** Follows the current or last run of a model until its end. Gives what ends that. */
 export function follow(model: number, watcher: Watcher): () => void {

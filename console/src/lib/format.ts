@@ -26,10 +26,10 @@ export function harmless(written: string): string {
   )
 }
 
-/** A text without the sequences by which programs colour a terminal. */
+/** A text without the sequences by which programs colour a terminal. The service writes U+FFFD for their first character. */
 export function withoutAnsi(written: string): string {
   // eslint-disable-next-line no-control-regex
-  return written.replace(/\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\^_])/g, '')
+  return written.replace(/\ufffd\[[0-?]*[ -/]*[@-~]|\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\^_])/g, '')
 }
 
 /** Bytes in powers of 1024. */

@@ -179,7 +179,11 @@ export function useLiveRun(model: number, runId: Ref<string | undefined>, onChan
       await storedLog(id, own).catch(() => undefined)
       const wait = pace.next(progress.value, state.value !== undefined && !ACTIVE.includes(state.value), Date.now())
       if (wait !== null && own === generation) polling = setTimeout(() => void again(), wait)
-      else if (own === generation) mode.value = 'over'
+      else if (own === generation) {
+        mode.value = 'over'
+        // No stream has anything more to say.
+        stop?.()
+      }
     }
     void again()
   }

@@ -28,12 +28,12 @@ test('the page goes on by itself after the service was away', async ({ page, ser
 test('where no stream gets through, it asks instead', async ({ page, service }) => {
   // As a proxy does that answers for the service.
   await page.route('**/logs/stream', (route) => route.fulfill({ status: 502, body: 'bad gateway' }))
-  const model = await service.model('polled', dataset, { steps: 150, work: 3 })
+  const model = await service.model('polled', dataset, { steps: 1500, work: 2 })
   await service.train(model)
   await open(page, service, `/models/${model}`)
   await expect(page.getByText('No live connection')).toBeVisible()
   await expect(page.locator('[data-status=TRAINED]').first()).toBeVisible({ timeout: 60_000 })
-  await expect(page.getByRole('log').getByText('step 150.0')).toBeVisible()
+  await expect(page.getByRole('log').getByText('step 1500.0')).toBeVisible()
 })
 
 test('hostile names and logs are shown and do nothing', async ({ page, service }) => {
@@ -58,7 +58,7 @@ test('hostile names and logs are shown and do nothing', async ({ page, service }
 test('a thousand lines a second for a minute', async ({ page, service }) => {
   test.setTimeout(240_000)
   const seconds = Number(process.env.TRAINYARD_FLOOD_SECONDS ?? 10)
-  const model = await service.model('a flood', dataset, { steps: 100_000, work: 0, lines: 20 })
+  const model = await service.model('a flood', dataset, { steps: 100_000, work: 4, lines: 20 })
   await service.train(model)
   await open(page, service, `/models/${model}`)
   await expect(page.locator('[data-status=TRAINING]').first()).toBeVisible()

@@ -1,7 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { i18n } from '@/i18n'
+import en from '@/i18n/en'
+import zh from '@/i18n/zh'
 import { expressionOf, inWords, nextTimes, parse, presetOf } from '@/lib/cron'
 
+i18n.global.setLocaleMessage('en', en)
+i18n.global.setLocaleMessage('zh', zh)
 const words = (expression: string, locale: 'en' | 'zh') =>
   inWords(expression, (key, values) => i18n.global.t(key, values, { locale }), locale)
 

@@ -23,7 +23,7 @@ test('what would hide or turn text is shown', () => {
   expect(harmless('a\u202Eb\u200Bc\u0007\nd\te')).toBe('a\\u202eb\\u200bc\\u0007\nd\te')
   expect(text({ a: '\u2066' })).toBe('{"a":"\\u2066"}')
   expect(text(undefined)).toBe('–')
-  expect(withoutAnsi('\u001b[2K\u001b[38;5;1mx\u001b[m')).toBe('x')
+  expect(withoutAnsi('\u001b[2K\u001b[38;5;1mx\u001b[m \ufffd[31my\ufffd[0m')).toBe('x y')
 })
 
 test('sizes and times', () => {

@@ -1,8 +1,9 @@
 //! The web page: its files as they were built into the program.
 
+use axum::body::Body;
 use axum::extract::Path;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
 use trainyard_console::File;
 
 use crate::error::ApiError;
@@ -32,24 +33,21 @@ pub async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Respon
 }
 
 fn answer(file: &'static File, headers: &HeaderMap) -> Response {
+    let packed = !file.gzip.is_empty() && takes_gzip(headers);
+    let content = if packed { file.gzip } else { file.content };
+    let mut response = Response::new(Body::from(content));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.content_type()));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     let cache = match file.is_lasting() {
         true => "public, max-age=31536000, immutable",
         false => "no-cache",
     };
-    let mut said: Vec<(HeaderName, HeaderValue)> = vec![
-        (header::CONTENT_TYPE, HeaderValue::from_static(file.content_type())),
-        (header::CACHE_CONTROL, HeaderValue::from_static(cache)),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-        (header::VARY, HeaderValue::from_static("accept-encoding")),
-    ];
-    let content = if !file.gzip.is_empty() && takes_gzip(headers) {
-        said.push((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
-        file.gzip
-    } else {
-        file.content
-    };
-    let mut response = (StatusCode::OK, content).into_response();
-    response.headers_mut().extend(said);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    if packed {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     response
 }
 

@@ -17,7 +17,7 @@ export default {
   group: {
     figures: 'Figures on the test rows',
     different: 'Parameters that differ',
-    equal: 'Equal parameters',
+    equal: 'Parameters',
     data: 'Data',
     plugin: 'Plugin',
     run: 'Run',

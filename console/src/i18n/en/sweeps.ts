@@ -65,7 +65,6 @@ export default {
     trial: 'Trial {trial}',
     filter: 'Filter',
     clear: 'Clear the filter',
-    from: 'from',
     to: 'to',
     fromOf: '{axis} from',
     toOf: '{axis} to',

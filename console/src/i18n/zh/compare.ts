@@ -17,7 +17,7 @@ export default {
   group: {
     figures: '测试集指标',
     different: '不同的参数',
-    equal: '相同的参数',
+    equal: '参数',
     data: '数据',
     plugin: '插件',
     run: '训练',

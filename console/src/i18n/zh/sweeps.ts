@@ -65,7 +65,6 @@ export default {
     trial: '试验 {trial}',
     filter: '筛选',
     clear: '清除筛选',
-    from: '从',
     to: '到',
     fromOf: '{axis} 下限',
     toOf: '{axis} 上限',

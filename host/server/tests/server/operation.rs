@@ -70,6 +70,12 @@ async fn the_console_is_served_to_anyone_with_all_its_files() {
             "{file}"
         );
         assert!(answer.header("cache-control").contains("immutable"), "{file}");
+        let kind = match file.rsplit('.').next() {
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            _ => "image/svg+xml",
+        };
+        assert_eq!(answer.header("content-type"), kind, "{file}");
         let whole = server.get(&format!("/{file}")).await;
         assert!(whole.body.len() > answer.body.len(), "{file}");
     }

@@ -1,6 +1,6 @@
 import { defineConfig } from '@playwright/test'
 
-/** The browser of the system, against a real `trainyard up` that each test file starts for itself (`tests/e2e/service.ts`). */
+/** The browser of the system, against a real `trainyard up` (`tests/e2e/service.ts`). */
 export default defineConfig({
   testDir: 'tests/e2e',
   outputDir: process.env.TRAINYARD_TEST_OUTPUT ?? 'test-results',

@@ -1,4 +1,4 @@
-/** A real service for each test file, and a page that fails its test when anything goes wrong in the browser. */
+/** A real service for the tests, and a page that fails its test when anything goes wrong in the browser. */
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'

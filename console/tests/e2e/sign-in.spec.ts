@@ -1,8 +1,13 @@
 /** Once there is a token, the page wants one; it is kept in this tab alone unless its owner wants otherwise, and never in a URL. */
 
-import { expect, open, test } from './service'
+import { expect, open, Service, test } from './service'
 
-test('one signs in with a token, stays signed in over a reload, and signs out', async ({ page, context, service }) => {
+// One of its own: the others have no token.
+const service = new Service()
+test.beforeAll(() => service.start())
+test.afterAll(() => service.end())
+
+test('one signs in with a token, stays signed in over a reload, and signs out', async ({ page, context }) => {
   const { secret } = await service.call<{ secret: string }>('POST', '/tokens', { name: 'tester', scopes: ['admin'] })
   service.token = secret
   const asked: string[] = []

@@ -7,7 +7,7 @@ test.beforeAll(async ({ service }) => service.stepper())
 test('a training is filled in, started, cloned and compared', async ({ page, service }) => {
   await open(page, service, '/train')
   await page.getByLabel('Name', { exact: true }).fill('by hand')
-  await page.getByLabel('Algorithm').selectOption({ label: 'stepper – Takes as many steps as it is told' })
+  await page.getByRole('combobox', { name: 'Algorithm' }).selectOption({ label: 'stepper – Takes as many steps as it is told' })
   const steps = page.getByRole('spinbutton', { name: 'steps' }).or(page.getByRole('textbox', { name: 'steps' }))
   await steps.fill('0')
   await steps.blur()
@@ -16,8 +16,7 @@ test('a training is filled in, started, cloned and compared', async ({ page, ser
 
   await page.getByText('Upload a file here').click()
   await page.locator('input[type=file]').setInputFiles(WEATHER)
-  await expect(page.getByRole('checkbox', { name: 'temp_max' }).first()).toBeVisible({ timeout: 30_000 })
-  await page.getByText('temp_max', { exact: true }).first().click()
+  await page.getByRole('checkbox', { name: 'temp_max' }).first().check({ timeout: 30_000 })
   // The split stands on the series, with its rows.
   await expect(page.getByText(/1,?023/).first()).toBeVisible()
   await expect(page.getByText('"steps": 25').or(page.getByText('"steps":25')).first()).toBeVisible()

@@ -579,6 +579,32 @@ class Preprocess(BaseModel):
     """
 
 
+class Queue(BaseModel):
+    """
+    A queue.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    name: str
+    """
+    Its name.
+    """
+    taken: int
+    """
+    Jobs that a worker has.
+    """
+    waiting: int
+    """
+    Jobs that wait in it.
+    """
+    workers: int
+    """
+    Live workers that serve it. Where there are none, what waits goes on waiting.
+    """
+
+
 class Ready(BaseModel):
     """
     That everything can be used.
@@ -1149,6 +1175,58 @@ class AllSeries(BaseModel):
     """
 
 
+class AttemptResult(BaseModel):
+    """
+    What came of it.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    log: list[Any]
+    """
+    The first 1000 lines of its log: timestamp, level, message.
+    """
+    metrics: dict[str, Any]
+    """
+    Figures on the test rows, by name.
+    """
+    seconds: float
+    """
+    Seconds that it took.
+    """
+    series: list[Series]
+    """
+    The figures that the plugin told, over time: the first 2000 points of each.
+    """
+    warnings: list[str]
+    """
+    What may be wrong with the data.
+    """
+
+
+class Checked(BaseModel):
+    """
+    What a file would be as a plugin.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    inspection: dict[str, Any]
+    """
+    Everything that was found, as `trainyard plugin inspect --json` prints it.
+    """
+    known: str | None = None
+    """
+    Whether it is stored already: `same`, this very file; `other`, another file with this name and version.
+    """
+    plugin: PluginVersion
+    """
+    What would be stored.
+    """
+
+
 class CreatedToken(BaseModel):
     """
     A new token, with the secret that is shown this once.
@@ -1379,6 +1457,36 @@ class TrainingDataset(BaseModel):
     time_zone: str = 'Asia/Shanghai'
     """
     tdengine: the zone of times without an offset, and of windows of days and longer, by its name in the IANA data base.
+    """
+
+
+class AttemptBody(BaseModel):
+    """
+    What to try, and on what.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    rows: str | None = None
+    """
+    Rows to learn from, as CSV with a line of names; where they are absent, those of the data set's source.
+    """
+    seed: int | None = None
+    """
+    What every random number follows from; 0 when it is not said.
+    """
+    source: str
+    """
+    The plugin: a file of Python source.
+    """
+    training_dataset: TrainingDataset
+    """
+    What is learned, and from what. Needs no source where there are `rows`.
+    """
+    training_parameters: dict[str, Any] | None = None
+    """
+    Parameters; those that are absent have their defaults.
     """
 
 

@@ -30,7 +30,10 @@ fn main() -> io::Result<()> {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         gzip.write_all(&content)?;
         fs::write(&copy, &content)?;
-        fs::write(&packed, gzip.finish()?)?;
+        let gzip = gzip.finish()?;
+        // What is small already does not become smaller.
+        let smaller: &[u8] = if gzip.len() < content.len() { &gzip } else { &[] };
+        fs::write(&packed, smaller)?;
         let path = file.strip_prefix(&built).map_err(io::Error::other)?;
         let path = path
             .to_str()

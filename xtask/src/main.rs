@@ -6,6 +6,7 @@ mod bench;
 mod client;
 mod console;
 mod contract;
+mod cuda;
 mod demo;
 mod engine;
 mod paths;
@@ -29,6 +30,7 @@ Developer commands of Trainyard
   cargo xtask demo              build everything, start the service, train a forecaster on a small real series
   cargo xtask test              format, lints, every test; what CI runs
   cargo xtask test NAME...      only the tests whose name contains one of these (any option of the test runner works too)
+  cargo xtask build --cuda      build the program for NVIDIA cards, with CUDA's toolkit or without; --capability NN: the oldest card
   cargo xtask plugins           build plugins/ to WebAssembly; --guests: the hostile ones of tests/guests as well
   cargo xtask engine            build the Python engine, which runs plugins of Python source
   cargo xtask console           build the web page into the next build of the program; --test: its tests; --browser: those in a browser
@@ -66,6 +68,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["demo"] => demo::run(),
         ["test", rest @ ..] => test::run(rest),
         ["engine"] => engine::run().map(drop),
+        ["build", "--cuda", rest @ ..] => cuda::build(rest),
         ["console"] => console::build(),
         ["console", "--test"] => console::check(),
         ["console", "--browser", rest @ ..] => console::in_browser(rest),

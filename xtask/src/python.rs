@@ -59,8 +59,18 @@ pub fn available() -> Result<()> {
     Ok(())
 }
 
-/// Makes the environment `name`, or makes it again when its requirements have changed.
+/// Makes the environment `name`, or makes it again when its requirements have changed. Gives its Python.
 pub fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
+    made(name, requirements, &[])
+}
+
+/// The same, with these packages and nothing that they ask for. Gives its folder.
+pub fn environment_without_dependencies(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    made(name, &(packages.join("\n") + "\n"), &["--no-deps"])?;
+    Ok(folder(name))
+}
+
+fn made(name: &str, requirements: &str, options: &[&str]) -> Result<PathBuf> {
     let folder = folder(name);
     let (python, installed) = (folder.join("bin/python"), folder.join("installed.txt"));
     let current = fs::read_to_string(&installed).is_ok_and(|text| text == requirements);
@@ -75,7 +85,9 @@ pub fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
     let wanted = folder.join("requirements.txt");
     fs::write(&wanted, requirements).with_context(|| wanted.display().to_string())?;
     run(command(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(options)
+        .arg("-r")
         .arg(&wanted))?;
     fs::rename(&wanted, &installed).with_context(|| installed.display().to_string())?;
     Ok(python)

@@ -9,7 +9,7 @@ pub struct File {
     pub path: &'static str,
     /// What is in it.
     pub content: &'static [u8],
-    /// The same, packed by gzip.
+    /// The same, packed by gzip; empty where that is no smaller.
     pub gzip: &'static [u8],
 }
 

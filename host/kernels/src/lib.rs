@@ -24,6 +24,8 @@
 
 pub mod autograd;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod dtype;
 mod error;
 pub mod linalg;

@@ -35,16 +35,26 @@ impl FromStr for Device {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "cpu" => Ok(Device::Cpu),
+            "auto" => Ok(Device::best()),
             "cuda" => Ok(Device::Cuda(0)),
             _ => match text.strip_prefix("cuda:").map(str::parse) {
                 Some(Ok(n)) => Ok(Device::Cuda(n)),
-                _ => Err(format!("`{text}` is not a device; use cpu, cuda or cuda:N")),
+                _ => Err(format!("`{text}` is not a device; use auto, cpu, cuda or cuda:N")),
             },
         }
     }
 }
 
 impl Device {
+    /// The first card, where there is one that can be used and this program was built for it; else the processor.
+    pub fn best() -> Self {
+        let card = Device::Cuda(0);
+        match card.open() {
+            Ok(_) => card,
+            Err(_) => Device::Cpu,
+        }
+    }
+
     fn open(self) -> Result<candle_core::Device> {
         let refuse = |message: String| {
             Error::InvalidArgument(OpError {
@@ -56,17 +66,14 @@ impl Device {
         };
         match self {
             Device::Cpu => Ok(candle_core::Device::Cpu),
-            Device::Cuda(_) if !cfg!(feature = "cuda") => Err(refuse(format!(
-                "{self} is not available: this build of Trainyard has no CUDA; use cpu, or build with --features cuda"
+            #[cfg(feature = "cuda")]
+            Device::Cuda(n) => {
+                crate::cuda::open(n).map_err(|problem| refuse(format!("{self} is not available: {problem}")))
+            }
+            #[cfg(not(feature = "cuda"))]
+            Device::Cuda(_) => Err(refuse(format!(
+                "{self} is not available: this build of Trainyard has no CUDA; use cpu, or build one with `cargo xtask build --cuda`"
             ))),
-            // The driver's library panics where it is missing.
-            Device::Cuda(n) => match std::panic::catch_unwind(|| candle_core::Device::new_cuda(n)) {
-                Ok(Ok(device)) => Ok(device),
-                Ok(Err(e)) => Err(refuse(format!("{self} is not available: {e}"))),
-                Err(_) => Err(refuse(format!(
-                    "{self} is not available: the NVIDIA driver could not be loaded; use cpu"
-                ))),
-            },
         }
     }
 }

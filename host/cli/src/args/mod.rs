@@ -323,7 +323,7 @@ pub struct DataOptions {
 #[derive(Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitOptions {
-    /// Where tensors live: cpu, cuda or cuda:N
+    /// Where tensors live: cpu, cuda, cuda:N, or auto (a card where there is one that can be used)
     #[arg(long, default_value_t = Device::Cpu)]
     pub device: Device,
     /// The most seconds that the plugin may run

@@ -22,6 +22,9 @@ export type DataReport = Schema<'DataReport'>
 export type Report = Schema<'Report'>
 export type TrainingDataset = Schema<'TrainingDataset'>
 
+/** Whether a run in this state goes on. */
+export const goesOn = (state: string): boolean => ['PENDING', 'PREPARING', 'TRAINING'].includes(state)
+
 /** What was wrong, in the service's own words. `status` is 0 where no answer came. */
 export class Problem extends Error {
   constructor(

@@ -6,6 +6,7 @@
 import type { Language as Elements } from 'element-plus/es/locale'
 import { shallowRef } from 'vue'
 import { createI18n } from 'vue-i18n'
+import { keep, kept } from '@/lib/storage'
 import type en from './en'
 
 export type Language = 'en' | 'zh'
@@ -33,14 +34,6 @@ export function preferred(chosen: string | null, browser: readonly string[]): La
   return browser[0]?.toLowerCase().startsWith('zh') ? 'zh' : 'en'
 }
 
-function stored(): string | null {
-  try {
-    return localStorage.getItem(KEY)
-  } catch {
-    return null
-  }
-}
-
 export const i18n = createI18n({ legacy: false, locale: 'en' as Language, fallbackLocale: false, messages: {} })
 
 /** The component library's words. */
@@ -55,13 +48,9 @@ async function show(language: Language): Promise<void> {
 }
 
 /** Loads the language that its reader has chosen, or that the browser prefers. */
-export const begin = (): Promise<void> => show(preferred(stored(), navigator.languages))
+export const begin = (): Promise<void> => show(preferred(kept(KEY), navigator.languages))
 
 export function choose(language: Language): Promise<void> {
-  try {
-    localStorage.setItem(KEY, language)
-  } catch {
-    // It is chosen anew next time, then.
-  }
+  keep(KEY, language)
   return show(language)
 }

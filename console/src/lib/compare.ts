@@ -1,5 +1,6 @@
 /** Runs side by side: which ones the address names, what differs between them, and which is best. */
 
+import { canonical, isNumber } from './json'
 import type { Point, Series } from './series'
 
 /** More would leave no room for any of them. */
@@ -24,20 +25,10 @@ export function readRuns(written: unknown): RunName[] {
 
 export const writeRuns = (runs: readonly RunName[]): string => runs.map(keyOf).join(',')
 
-/** A value written so that equal ones are written alike, whatever the order of their fields. */
-export function canonical(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
-  if (typeof value === 'object' && value !== null) {
-    const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
-    return `{${fields.map(([name, field]) => `${JSON.stringify(name)}:${canonical(field)}`).join(',')}}`
-  }
-  return JSON.stringify(value) ?? 'undefined'
-}
-
 /** Whether not all are the same. One that is missing differs from every other. */
 export const differ = (values: readonly unknown[]): boolean => new Set(values.map(canonical)).size > 1
 
-export interface ComparedRow {
+interface ComparedRow {
   name: string
   /** One for each run, in their order; `undefined` where it has none. */
   values: unknown[]
@@ -56,13 +47,13 @@ export function rowsOf(records: readonly Readonly<Record<string, unknown>>[]): C
 
 /** Where the best values are. Nowhere, if fewer than two can be compared, if all are equal, or if nobody says what is better. */
 export function bestOf(values: readonly unknown[], maximize: boolean | null): number[] {
-  const finite = values.filter((value): value is number => typeof value === 'number' && Number.isFinite(value))
+  const finite = values.filter(isNumber)
   if (maximize === null || finite.length < 2 || new Set(finite).size < 2) return []
   const best = finite.reduce((one, other) => (maximize ? one >= other : one <= other) ? one : other)
   return values.flatMap((value, at) => (value === best ? [at] : []))
 }
 
-export interface FigureRow {
+interface FigureRow {
   name: string
   values: unknown[]
   summary: string

@@ -1,33 +1,16 @@
 /** What is being written in the editor, kept in this browser alone so that a reload loses nothing. */
 
+import { drop, keep, kept } from './storage'
+
 const KEY = 'trainyard.draft.'
 
 /** What was written on top of something: a stored version, a file, or the template. */
-export function draftOf(origin: string): string | undefined {
-  try {
-    return localStorage.getItem(KEY + origin) ?? undefined
-  } catch {
-    return undefined
-  }
-}
+export const draftOf = (origin: string): string | undefined => kept(KEY + origin) ?? undefined
 
 /** Whether it could be kept. */
-export function keepDraft(origin: string, text: string): boolean {
-  try {
-    localStorage.setItem(KEY + origin, text)
-    return true
-  } catch {
-    return false
-  }
-}
+export const keepDraft = (origin: string, text: string): boolean => keep(KEY + origin, text)
 
-export function dropDraft(origin: string): void {
-  try {
-    localStorage.removeItem(KEY + origin)
-  } catch {
-    // There is none, then.
-  }
-}
+export const dropDraft = (origin: string): void => drop(KEY + origin)
 
 /** The names of the origins of a draft. */
 export const origins = {

@@ -32,6 +32,15 @@ export function withoutAnsi(written: string): string {
   return written.replace(/\ufffd\[[0-?]*[ -/]*[@-~]|\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\^_])/g, '')
 }
 
+/** The first figure of a result: its name and value. */
+export function firstFigure(metrics: object): [name: string, value: string] | undefined {
+  const first = Object.entries(metrics)[0]
+  return first && [harmless(first[0]), figure(first[1])]
+}
+
+/** As much of a run's id as tells it from others. */
+export const shortRun = (id: string): string => harmless(id.slice(0, 8))
+
 /** Bytes in powers of 1024. */
 export function bytes(count: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
@@ -84,3 +93,6 @@ export function ago(value: string | null | undefined, locale: string, now = Date
   }
   return value
 }
+
+/** The time zone of this browser. */
+export const ownZone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone ?? 'UTC'

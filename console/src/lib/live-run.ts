@@ -1,7 +1,7 @@
 /** The run that a model's page shows: its state, figures, use of the machine and log, live while it goes on, stored afterwards. */
 
 import { onScopeDispose, ref, shallowRef, watch, type Ref, type ShallowRef } from 'vue'
-import { api, ask, Problem, type Run, type RunState } from '@/api/client'
+import { api, ask, goesOn, Problem, type Run, type RunState } from '@/api/client'
 import { follow, type Mode } from '@/api/live'
 import { LogBuffer } from './log-buffer'
 import { Pace } from './pace'
@@ -11,7 +11,6 @@ import type { Series } from './series'
 const MOST_POINTS = 3_000
 /** Seconds of use that are shown. */
 const USAGE_POINTS = 900
-const ACTIVE: readonly string[] = ['PENDING', 'PREPARING', 'TRAINING']
 
 export interface Use {
   cpu: [number, number][]
@@ -123,7 +122,7 @@ export function useLiveRun(model: number, runId: Ref<string | undefined>, onChan
       const next = data.status as RunState | null
       if (next && next !== state.value) {
         state.value = next
-        if (!ACTIVE.includes(next)) progress.value = next === 'TRAINED' ? 100 : progress.value
+        if (!goesOn(next)) progress.value = next === 'TRAINED' ? 100 : progress.value
         void refresh()
         onChange()
       }
@@ -177,7 +176,7 @@ export function useLiveRun(model: number, runId: Ref<string | undefined>, onChan
       await refresh()
       await storedSeries(id, own).catch(() => undefined)
       await storedLog(id, own).catch(() => undefined)
-      const wait = pace.next(progress.value, state.value !== undefined && !ACTIVE.includes(state.value), Date.now())
+      const wait = pace.next(progress.value, state.value !== undefined && !goesOn(state.value), Date.now())
       if (wait !== null && own === generation) polling = setTimeout(() => void again(), wait)
       else if (own === generation) {
         mode.value = 'over'
@@ -197,9 +196,9 @@ export function useLiveRun(model: number, runId: Ref<string | undefined>, onChan
       if (!id) return
       await refresh()
       if (own !== generation) return
-      const goesOn = state.value !== undefined && ACTIVE.includes(state.value)
+      const isLive = state.value !== undefined && goesOn(state.value)
       void storedSeries(id, own).catch(() => undefined)
-      if (!goesOn) {
+      if (!isLive) {
         void storedLog(id, own).catch(() => undefined)
         return
       }

@@ -17,7 +17,7 @@ export interface LogLine {
   message: string
 }
 
-export interface LogFilter {
+interface LogFilter {
   /** Only lines of at least this level. */
   level: Level
   /** Only lines that contain this, whatever the case. */

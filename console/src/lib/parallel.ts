@@ -1,9 +1,9 @@
 /** Parallel coordinates: one upright axis for each parameter and one for the value, and a line through them for each trial. */
 
 import { figure, text } from './format'
-import { canonical } from './compare'
+import { canonical, isNumber } from './json'
 
-export type AxisKind = 'linear' | 'log' | 'category'
+type AxisKind = 'linear' | 'log' | 'category'
 
 export interface Axis {
   /** Unlike the name it is no other axis's: a parameter may be called as the value is. */
@@ -26,8 +26,6 @@ const MOST_POINTS = 12
 /** A scale of values that spans this factor is read more easily by decades. */
 const WIDE = 100
 
-const isFinite = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value)
-
 function scale(key: string, name: string, numbers: readonly number[], logarithmic: boolean): Axis {
   let min = Infinity
   let max = -Infinity
@@ -44,11 +42,11 @@ export function parameterAxis(name: string, given: unknown, values: readonly unk
   const key = `parameter:${name}`
   if (!Array.isArray(given) && typeof given === 'object' && given !== null) {
     const { min, max, log } = given as Record<string, unknown>
-    return scale(key, name, [...values, min, max].filter(isFinite), log === true)
+    return scale(key, name, [...values, min, max].filter(isNumber), log === true)
   }
   const all = [...(Array.isArray(given) ? (given as unknown[]) : []), ...values].filter((value) => value !== undefined)
   const distinct = new Map(all.map((value) => [canonical(value), value]))
-  const numbers = [...distinct.values()].filter(isFinite)
+  const numbers = [...distinct.values()].filter(isNumber)
   if (numbers.length === distinct.size) {
     if (numbers.length > MOST_POINTS) return scale(key, name, numbers, false)
     const categories = numbers.sort((a, b) => a - b).map(canonical)
@@ -59,7 +57,7 @@ export function parameterAxis(name: string, given: unknown, values: readonly unk
 
 /** The axis of what trials are judged by. */
 export function valueAxis(name: string, values: readonly unknown[]): Axis {
-  const axis = scale('value', name, values.filter(isFinite), false)
+  const axis = scale('value', name, values.filter(isNumber), false)
   return axis.min > 0 && axis.max / axis.min >= WIDE ? { ...axis, kind: 'log' } : axis
 }
 
@@ -72,7 +70,7 @@ export function placeOf(axis: Axis, value: unknown): number | undefined {
     const at = axis.categories.indexOf(canonical(value))
     return at < 0 ? undefined : (at + 0.5) / axis.categories.length
   }
-  if (!isFinite(value) || (axis.kind === 'log' && value <= 0)) return undefined
+  if (!isNumber(value) || (axis.kind === 'log' && value <= 0)) return undefined
   const [from, to] = [transformed(axis, axis.min), transformed(axis, axis.max)]
   if (to === from) return 0.5
   // In halves: the whole span of two numbers may be none.
@@ -88,7 +86,7 @@ export function numberAt(axis: Axis, place: number): number {
   return axis.kind === 'log' ? Math.exp(number) : number
 }
 
-export interface Tick {
+interface Tick {
   place: number
   label: string
 }
@@ -141,7 +139,7 @@ export function passes(filter: Filter | undefined, value: unknown): boolean {
   if (!filter) return true
   if ('only' in filter) return value !== undefined && filter.only.includes(canonical(value))
   if (filter.min === undefined && filter.max === undefined) return true
-  return isFinite(value) && value >= (filter.min ?? -Infinity) && value <= (filter.max ?? Infinity)
+  return isNumber(value) && value >= (filter.min ?? -Infinity) && value <= (filter.max ?? Infinity)
 }
 
 /** What a stretch of an axis, drawn over it, lets through. */

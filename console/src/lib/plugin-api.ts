@@ -6,7 +6,7 @@ import { session } from '@/api/session'
 const BASE = '/api/v2/ai/plugins'
 
 /** An interface of the contract that a plugin imports or exports. */
-export interface Used {
+interface Used {
   interface: string
   functions: string[]
   fits: boolean

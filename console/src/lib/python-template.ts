@@ -1,7 +1,7 @@
 /** The plugin that a new author begins with: it works as it is, and its comments say what to change. */
 
 /** Its words come in the language of the page, by these names. */
-export type TemplateWord = 'about' | 'summary' | 'version' | 'tasks' | 'parameters' | 'hidden' | 'epochs' | 'rate' | 'build' | 'train' | 'loss'
+type TemplateWord = 'about' | 'summary' | 'version' | 'tasks' | 'parameters' | 'hidden' | 'epochs' | 'rate' | 'build' | 'train' | 'loss'
 
 export function pythonTemplate(word: (name: TemplateWord) => string): string {
   return `"""${word('about')}"""

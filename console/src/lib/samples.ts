@@ -1,6 +1,6 @@
 /** Small tables to try a plugin on. They are made here, always the same, and small enough to train on in seconds. */
 
-export interface Sample {
+interface Sample {
   name: 'series' | 'regression' | 'classification'
   task: 'forecasting' | 'regression' | 'classification'
   columns: string[]

@@ -4,17 +4,21 @@
  * The service checks everything again. What is checked here is what can be said at once, beside the field.
  */
 
-/** What is wrong with something typed: a word of `train.wrong`, and what stands in it. */
+import { isNumber, isObject, same, type Json } from './json'
+
+/** What is wrong with something typed: a word of `fields.wrong`, and what stands in it. */
 export interface Wrong {
   key: string
   values?: Record<string, string | number>
 }
 
-export type FieldKind = 'integer' | 'number' | 'boolean' | 'text' | 'choice' | 'list' | 'json'
+type FieldKind = 'integer' | 'number' | 'boolean' | 'text' | 'choice' | 'list' | 'json'
 
 export interface Field {
   name: string
   kind: FieldKind
+  /** As the schema says it; a choice has one, too. */
+  type?: string
   help: string
   required: boolean
   /** Whether null is a value too. */
@@ -29,19 +33,16 @@ export interface Field {
   multipleOf?: number
   minLength?: number
   maxLength?: number
-  /** Of a list: what is in it, and how much of it. */
+  /** Of an array: what is in it, and how much of it. */
   item?: Field
   minItems?: number
   maxItems?: number
 }
 
 /** What a text means: a value (undefined: nothing is given), or why it means nothing. */
-export type Reading = { value: unknown; wrong?: undefined } | { value?: undefined; wrong: Wrong }
+type Reading = { value: unknown; wrong?: undefined } | { value?: undefined; wrong: Wrong }
 
-type Json = Record<string, unknown>
-
-const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
-const asNumber = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) ? value : undefined)
+const asNumber = (value: unknown) => (isNumber(value) ? value : undefined)
 
 /** The parameters of a schema, in its order. What it says in ways not known here becomes a field for JSON. */
 export function fieldsOf(schema: unknown): Field[] {
@@ -56,6 +57,7 @@ function fieldOf(name: string, given: unknown, required: boolean, definitions: J
   const field: Field = {
     name,
     kind: 'json',
+    type: typeof schema.type === 'string' ? schema.type : undefined,
     help: typeof schema.description === 'string' ? schema.description : '',
     required,
     nullable,
@@ -80,11 +82,8 @@ function fieldOf(name: string, given: unknown, required: boolean, definitions: J
   } else if (schema.type === 'integer' || schema.type === 'number' || schema.type === 'boolean') field.kind = schema.type
   else if (schema.type === 'string') field.kind = 'text'
   else if (schema.type === 'array' && isObject(schema.items)) {
-    const item = fieldOf(name, schema.items, true, definitions)
-    if (['integer', 'number', 'text'].includes(item.kind) && !item.nullable) {
-      field.kind = 'list'
-      field.item = item
-    }
+    field.item = fieldOf(name, schema.items, true, definitions)
+    if (['integer', 'number', 'text'].includes(field.item.kind) && !field.item.nullable) field.kind = 'list'
   }
   return field
 }
@@ -213,7 +212,7 @@ export function write(field: Field, value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
-/** What a number may be: a word of `train.range`, and the figures in it. */
+/** What a number may be: a word of `fields.range`, and the figures in it. */
 export function rangeOf(field: Field): Wrong | undefined {
   const { minimum, exclusiveMinimum: above, maximum, exclusiveMaximum: below } = field
   const low = above !== undefined && (minimum === undefined || above >= minimum) ? 'above' : minimum !== undefined ? 'from' : ''
@@ -225,17 +224,18 @@ export function rangeOf(field: Field): Wrong | undefined {
   return { key: low && high ? `${low}${high[0]?.toUpperCase()}${high.slice(1)}` : low || high, values }
 }
 
-/** Whether two values are the same as JSON; the order of an object's names does not count. */
-export function same(one: unknown, other: unknown): boolean {
-  if (Array.isArray(one) && Array.isArray(other)) return one.length === other.length && one.every((item, at) => same(item, other[at]))
-  if (isObject(one) && isObject(other)) {
-    const names = Object.keys(one)
-    return names.length === Object.keys(other).length && names.every((name) => Object.hasOwn(other, name) && same(one[name], other[name]))
-  }
-  return Object.is(one, other) || (one === 0 && other === 0)
+/** What a number may be, in signs: `≥ 1, < 8`. */
+export function boundsOf({ minimum, exclusiveMinimum, maximum, exclusiveMaximum }: Field): string {
+  const ends = [['≥', minimum], ['>', exclusiveMinimum], ['≤', maximum], ['<', exclusiveMaximum]] as const
+  return ends.flatMap(([sign, end]) => (end === undefined ? [] : [`${sign} ${end}`])).join(', ')
 }
 
-export interface Filled {
+/** How long a list may be: `0 – 4`; nothing where any length will do. */
+export function lengthsOf({ minItems, maxItems }: Field): string {
+  return minItems === undefined && maxItems === undefined ? '' : `${minItems ?? 0} – ${maxItems ?? '∞'}`
+}
+
+interface Filled {
   /** Those that differ from what they would be anyway. */
   changed: Record<string, unknown>
   /** All, with what they would be anyway. */

@@ -1,6 +1,6 @@
 /** A training as other people's tools would ask for it: curl, and the client of Python. No secret is ever in them. */
 
-type Json = Record<string, unknown>
+import type { Json } from './json'
 
 export interface Training {
   /** The service's address. */

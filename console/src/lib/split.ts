@@ -8,7 +8,7 @@ export interface Split {
   unit: 'fractions' | 'rows'
   parts: Three<number>
 }
-export interface Stretch {
+interface Stretch {
   start: number
   end: number
 }
@@ -58,7 +58,7 @@ export function windowsIn(part: Stretch, lookback: number, horizon: number, earl
   return Math.max(0, part.end + 1 - (first + lookback + horizon))
 }
 
-export interface Counted {
+interface Counted {
   rows: Three<number>
   /** Windows of each part; absent without a window. */
   windows?: Three<number>

@@ -1,18 +1,15 @@
 /** Light or dark: as the system has it, until somebody chooses. */
 
 import { ref, watchEffect } from 'vue'
+import { keep, kept } from './storage'
 
 export type Theme = 'system' | 'light' | 'dark'
 
 const KEY = 'trainyard.theme'
 
 function stored(): Theme {
-  try {
-    const value = localStorage.getItem(KEY)
-    return value === 'light' || value === 'dark' ? value : 'system'
-  } catch {
-    return 'system'
-  }
+  const value = kept(KEY)
+  return value === 'light' || value === 'dark' ? value : 'system'
 }
 
 const prefersDark = window.matchMedia('(prefers-color-scheme: dark)')
@@ -26,9 +23,5 @@ export const dark = ref(false)
 watchEffect(() => {
   dark.value = theme.value === 'dark' || (theme.value === 'system' && systemIsDark.value)
   document.documentElement.classList.toggle('dark', dark.value)
-  try {
-    localStorage.setItem(KEY, theme.value)
-  } catch {
-    // It is chosen anew next time, then.
-  }
+  keep(KEY, theme.value)
 })

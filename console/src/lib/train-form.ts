@@ -1,12 +1,12 @@
 /** What the page of a new training holds, and how it becomes the body of a request and back. */
 
 import type { Schema, TrainingDataset } from '@/api/client'
-import { partsOf, readSplit, USUAL_SPLIT, type Three } from './split'
+import type { Json } from './json'
 import type { Wrong } from './schema-form'
+import { partsOf, readSplit, USUAL_SPLIT, type Three } from './split'
 
 export type Task = Schema<'Task'>
 export type Source = Schema<'SourceKind'>
-type Json = Record<string, unknown>
 
 /** Everything as it was typed. */
 export interface TrainForm {
@@ -41,7 +41,7 @@ export interface TrainForm {
 }
 
 /** Which rows of TDengine. */
-export interface DeviceQuery {
+interface DeviceQuery {
   database: string
   table: string
   devices: string
@@ -111,12 +111,13 @@ export function emptyForm(): TrainForm {
 }
 
 /** What a form says, and what is wrong with it by the name of the field. */
-export interface Said {
+interface Said {
   value: Json
   wrong: Record<string, Wrong>
 }
 
-const names = (text: string) =>
+/** `one, two` as a list. */
+export const namesIn = (text: string): string[] =>
   text
     .split(',')
     .map((name) => name.trim())
@@ -261,7 +262,7 @@ export function optionsOf(form: TrainForm): Said {
     value[field] = whole(typed, least, most)
     if (value[field] === undefined) wrong[field] = { key }
   }
-  const labels = names(form.labels)
+  const labels = namesIn(form.labels)
   if (labels.length) value.labels = labels
   if (labels.length > 5 || labels.some((label) => !/^[a-z0-9_-]{1,32}$/.test(label))) wrong.labels = { key: 'labels' }
   return { value, wrong }

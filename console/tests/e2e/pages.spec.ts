@@ -66,9 +66,10 @@ for (const { language, theme, width, height } of LOOKS) {
       },
       [language, theme] as const,
     )
-    await page.goto(service.url)
     for (const [name, path] of Object.entries(paths)) {
+      // Loaded anew each time: otherwise the page before stays in sight until the next one is there.
       await page.goto(`${service.url}/#${path}`)
+      await page.reload()
       await expect(page.locator('main h1'), name).toHaveCount(1)
       await page.waitForLoadState('networkidle')
       await expect(page.locator('.el-skeleton'), name).toHaveCount(0)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { bestOf, canonical, curvesOf, figuresOf, MOST_RUNS, readRuns, rowsOf, seriesNames, writeRuns } from '@/lib/compare'
+import { bestOf, curvesOf, figuresOf, MOST_RUNS, readRuns, rowsOf, seriesNames, writeRuns } from '@/lib/compare'
 
 describe('the address', () => {
   it('names runs, each once', () => {
@@ -35,7 +35,7 @@ describe('what differs', () => {
   })
 
   it('is no order of fields, and no name that every object has', () => {
-    expect(canonical({ a: 1, b: [{ d: 1, c: 2 }] })).toBe(canonical({ b: [{ c: 2, d: 1 }], a: 1 }))
+    expect(rowsOf([{ a: { b: 1, c: [{ d: 1, e: 2 }] } }, { a: { c: [{ e: 2, d: 1 }], b: 1 } }])[0]?.differs).toBe(false)
     expect(rowsOf([{ constructor: 1 }, {}])[0]).toEqual({ name: 'constructor', values: [1, undefined], differs: true })
   })
 

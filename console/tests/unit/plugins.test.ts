@@ -1,50 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { Problem } from '@/api/client'
 import { contentType } from '@/lib/plugin-api'
-import { parametersOf, read, readAll, type Parameter } from '@/lib/plugin-parameters'
 import { lineOf, logOf, nextPatch, withVersion } from '@/lib/python-source'
 import { SAMPLES } from '@/lib/samples'
-
-const schema = {
-  properties: {
-    hidden: { type: 'array', items: { type: 'integer', minimum: 1, maximum: 64 }, minItems: 0, maxItems: 4, default: [8, 8] },
-    rate: { type: 'number', exclusiveMinimum: 0, maximum: 1, default: 0.1, description: 'How far.' },
-    depth: { type: ['integer', 'null'], minimum: 1, default: 3 },
-    kind: { type: 'string', enum: ['a', 'b'], default: 'a' },
-    must: { type: 'boolean' },
-  },
-}
-const parameters = parametersOf(schema)
-const named = (name: string) => parameters.find((one) => one.name === name) as Parameter
-
-describe('parameters', () => {
-  it('are described', () => {
-    expect(parameters.map(({ name }) => name)).toEqual(['hidden', 'rate', 'depth', 'kind', 'must'])
-    expect(named('rate')).toMatchObject({ type: 'number', bounds: '> 0, ≤ 1', default: 0.1, description: 'How far.' })
-    expect(named('hidden')).toMatchObject({ type: 'array', itemType: 'integer', bounds: '≥ 1, ≤ 64', lengths: '0 – 4' })
-    expect(named('depth').nullable).toBe(true)
-    expect(named('must').hasDefault).toBe(false)
-  })
-
-  it.each([null, 'x', [], { properties: null }, { properties: { a: null } }])('survive a schema that is none: %j', (odd) => {
-    expect(() => parametersOf(odd)).not.toThrow()
-  })
-
-  it('are read from fields', () => {
-    expect(read(named('rate'), '0')).toEqual({ wrong: 'range' })
-    expect(read(named('rate'), 'NaN')).toEqual({ wrong: 'number' })
-    expect(read(named('rate'), '1')).toEqual({ value: 1 })
-    expect(read(named('depth'), '2.5')).toEqual({ wrong: 'integer' })
-    expect(read(named('depth'), '')).toEqual({ value: null })
-    expect(read(named('hidden'), '4, 2')).toEqual({ value: [4, 2] })
-    expect(read(named('hidden'), '4,')).toEqual({ wrong: 'list' })
-    expect(read(named('must'), '')).toEqual({ wrong: 'missing' })
-  })
-
-  it('that are the default are not sent', () => {
-    expect(readAll(parameters, { rate: '0.1', kind: 'b', must: 'true' })).toEqual({ values: { kind: 'b', must: true }, wrong: {} })
-  })
-})
 
 describe('lines', () => {
   const failed = (details: unknown, message = 'no') => new Problem(422, 'algorithm', message, undefined, details)

@@ -3,15 +3,16 @@
 import type { Report } from '@/api/client'
 import { differ, figuresOf, rowsOf } from '@/lib/compare'
 import { duration, figure, harmless, moment, text } from '@/lib/format'
+import { isObject, type Json } from '@/lib/json'
 
-export interface Cell {
+interface Cell {
   shown: string
   /** All of it, where `shown` is a part. */
   whole?: string
   best?: boolean
 }
 
-export interface Row {
+interface Row {
   key: string
   name: string
   hint?: string
@@ -21,7 +22,7 @@ export interface Row {
   cells: Cell[]
 }
 
-export interface Group {
+interface Group {
   key: string
   /** What is said instead of rows. */
   none?: string
@@ -30,12 +31,11 @@ export interface Group {
 }
 
 type Translate = (key: string, named?: Record<string, unknown>) => string
-type Fields = Readonly<Record<string, unknown>>
 
 const LONGEST = 160
 
-const fields = (value: unknown): Fields => (typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {})
-const lineage = (report: Report | undefined): Fields => fields(fields(report?.run.lineage).data)
+const fields = (value: unknown): Json => (isObject(value) ? value : {})
+const lineage = (report: Report | undefined): Json => fields(fields(report?.run.lineage).data)
 
 /** In one line that is not endless: a list of columns may have thousands. */
 function cell(written: string): Cell {

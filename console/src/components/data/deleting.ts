@@ -1,7 +1,8 @@
-import { ElMessageBox } from 'element-plus'
-import 'element-plus/es/components/message-box/style/css'
+/** A data set that is deleted from the list or from its own page. */
+
 import { api, ask, Problem, type StoredDataset } from '@/api/client'
 import { harmless } from '@/lib/format'
+import { sure } from '@/lib/sure'
 
 /** Asks first, then deletes. Gives why it was refused, such as being in use. */
 export async function deleteDataset(
@@ -9,15 +10,8 @@ export async function deleteDataset(
   t: (key: string, values?: Record<string, unknown>) => string,
   busy: (is: boolean) => void,
 ): Promise<'kept' | 'deleted' | Problem> {
-  try {
-    await ElMessageBox.confirm(t('data.delete.ask', { name: harmless(dataset.name) }), t('data.delete.title'), {
-      confirmButtonText: t('common.action.delete'),
-      cancelButtonText: t('common.action.cancel'),
-      type: 'warning',
-    })
-  } catch {
-    return 'kept'
-  }
+  const why = t('data.delete.ask', { name: harmless(dataset.name) })
+  if (!(await sure({ title: t('data.delete.title'), why, yes: t('common.action.delete') }))) return 'kept'
   busy(true)
   try {
     await ask(api.DELETE('/api/v2/ai/datasets/{id}', { params: { path: { id: dataset.id } } }))

@@ -1,13 +1,17 @@
+/** How numbers run, as lines of a picture. */
+
+import { isNumber } from '@/lib/json'
+
 /** Points of a line in a box; a new line after every gap. */
 export function linesOf(values: readonly (number | null)[], width: number, height: number, margin: number): string[] {
-  const finite = values.filter((value): value is number => typeof value === 'number' && Number.isFinite(value))
+  const finite = values.filter(isNumber)
   if (!finite.length) return []
   const least = Math.min(...finite)
   const range = Math.max(...finite) - least
   const step = width / Math.max(1, values.length)
   const lines: string[][] = [[]]
   values.forEach((value, at) => {
-    if (typeof value !== 'number' || !Number.isFinite(value)) {
+    if (!isNumber(value)) {
       if (lines.at(-1)?.length) lines.push([])
       return
     }

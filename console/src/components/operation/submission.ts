@@ -1,12 +1,11 @@
 /** What a schedule asks of each training: JSON in a text, and the fields of it that have inputs of their own. */
 
 import { api, ask, type Model } from '@/api/client'
-
-export type Json = Record<string, unknown>
+import { isObject, same, type Json } from '@/lib/json'
 
 const FIELDS = ['training_dataset', 'training_parameters', 'seed', 'time_limit', 'memory_limit_mb', 'labels']
 
-export type Read = { asked: Json; wrong?: undefined } | { asked?: undefined; wrong: 'syntax' | 'shape' | 'field'; what?: string }
+type Read = { asked: Json; wrong?: undefined } | { asked?: undefined; wrong: 'syntax' | 'shape' | 'field'; what?: string }
 
 /** The object in a text; an empty text asks for nothing. */
 export function read(text: string): Read {
@@ -21,18 +20,8 @@ export function read(text: string): Read {
   return unknown === undefined ? { asked: value } : { wrong: 'field', what: unknown }
 }
 
-export function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 export function write(asked: Json): string {
   return Object.keys(asked).length ? JSON.stringify(asked, null, 2) : ''
-}
-
-/** The same with a field set, or without it. */
-export function withField(asked: Json, name: string, value: unknown): Json {
-  const { [name]: _before, ...others } = asked
-  return value === undefined ? others : { ...others, [name]: value }
 }
 
 /** What a training of the model learns from when nobody says: its own data set, or that of its last run. */
@@ -63,7 +52,5 @@ export function withLastDays(asked: unknown, usual: Json, days: number | undefin
   if (days !== undefined) return { ...dataset, start_time: `-${days}d`, end_time: 'now' }
   const times = (of: Json) => ({ ...of, start_time: usual.start_time, end_time: usual.end_time })
   const restored = bare(times(dataset))
-  return JSON.stringify(sorted(restored)) === JSON.stringify(sorted(bare(usual))) ? undefined : restored
+  return same(restored, bare(usual)) ? undefined : restored
 }
-
-const sorted = (value: Json) => Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))

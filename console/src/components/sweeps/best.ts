@@ -1,7 +1,8 @@
 /** The best value of a sweep that is over, from the report of its best run: reading all trials of every sweep would take long. */
 
 import type { Report } from '@/api/client'
-import { isNumber, type Sweep } from './trials'
+import { isNumber } from '@/lib/json'
+import type { Sweep } from './trials'
 
 /** As the service judges: the best that was told while it trained, else the figure of the result, else the sweep's other figure. */
 export function bestValue(sweep: Sweep, report: Report): { metric: string; value: number } | undefined {

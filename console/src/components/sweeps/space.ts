@@ -1,6 +1,7 @@
 /** The space of a new sweep: from a plugin's schema to a form, and from the form to what the service takes. */
 
-import { canonical } from '@/lib/compare'
+import { canonical, isNumber } from '@/lib/json'
+import { fieldsOf, type Field } from '@/lib/schema-form'
 
 export const MOST_TRIALS = 1000
 
@@ -38,56 +39,40 @@ interface Range {
 }
 type Space = Record<string, unknown[] | Range>
 
-type Property = Readonly<Record<string, unknown>>
-
-const numeric = (value: unknown): number | undefined => (typeof value === 'number' && Number.isFinite(value) ? value : undefined)
-
-function kindOf(property: Property): Draft['kind'] {
-  if (Array.isArray(property.enum)) return 'choice'
-  switch (property.type) {
-    case 'boolean':
-      return 'choice'
-    case 'integer':
-    case 'number':
-      return property.type
-    case 'string':
-      return 'text'
-    default:
-      return 'json'
-  }
+function kindOf(field: Field): Draft['kind'] {
+  // Nothing is a value, too, and only JSON has a word for it.
+  if (field.nullable && !field.choices.includes(null)) return 'json'
+  if (field.kind === 'boolean') return 'choice'
+  return field.kind === 'list' ? 'json' : field.kind
 }
 
 /** A range around the default, within what the schema allows: a tenth of it to ten times, where it is a factor that matters. */
-function rangeOf(property: Property): Pick<Draft, 'min' | 'max' | 'log'> {
-  const usual = numeric(property.default)
-  const least = numeric(property.minimum) ?? numeric(property.exclusiveMinimum)
-  const excluded = numeric(property.exclusiveMaximum)
-  const most = numeric(property.maximum) ?? excluded
-  const write = (value: number) => String(Number((property.type === 'integer' ? Math.round(value) : value).toPrecision(6)))
-  if (usual !== undefined && usual > 0 && least !== undefined && least >= 0) {
-    const from = Math.max(usual / 10, property.type === 'integer' ? Math.max(1, least) : least)
+function rangeOf({ kind, fallback: usual, minimum, exclusiveMinimum, maximum, exclusiveMaximum: excluded }: Field): Pick<Draft, 'min' | 'max' | 'log'> {
+  const least = minimum ?? exclusiveMinimum
+  const most = maximum ?? excluded
+  const write = (value: number) => String(Number((kind === 'integer' ? Math.round(value) : value).toPrecision(6)))
+  if (isNumber(usual) && usual > 0 && least !== undefined && least >= 0) {
+    const from = Math.max(usual / 10, kind === 'integer' ? Math.max(1, least) : least)
     return { min: write(from), max: write(Math.min(usual * 10, most ?? Infinity)), log: true }
   }
   const from = least ?? 0
   return { min: write(from), max: write(excluded !== undefined ? from + (excluded - from) / 2 : (most ?? from + 1)), log: false }
 }
 
-/** One draft for each property of a plugin's schema, in its order. */
+/** One draft for each parameter of a plugin's schema, in its order. */
 export function draftsOf(schema: unknown): Draft[] {
-  const properties = (schema as { properties?: unknown } | null | undefined)?.properties
-  if (typeof properties !== 'object' || properties === null) return []
-  return Object.entries(properties as Record<string, Property>).map(([name, property]) => {
-    const kind = kindOf(property)
-    const choices = kind === 'choice' ? (Array.isArray(property.enum) ? (property.enum as unknown[]) : [false, true]).map(canonical) : []
-    const usual = property.default
+  return fieldsOf(schema).map((field) => {
+    const kind = kindOf(field)
+    const choices = kind === 'choice' ? (field.kind === 'boolean' ? [false, true] : field.choices).map(canonical) : []
+    const usual = field.fallback
     return {
-      name,
-      about: typeof property.description === 'string' ? property.description : '',
+      name: field.name,
+      about: field.help,
       kind,
       choices,
       vary: false,
       form: kind === 'integer' || kind === 'number' ? 'range' : 'list',
-      ...rangeOf(property),
+      ...rangeOf(field),
       points: '3',
       values: usual === undefined ? '' : kind === 'json' ? JSON.stringify(usual) : String(usual),
       chosen: [...choices],

@@ -1,6 +1,7 @@
 /** The trials of a sweep as they are shown: numbered, judged and filtered. */
 
 import type { Schema } from '@/api/client'
+import { isNumber } from '@/lib/json'
 import { parameterAxis, passes, valueAxis, type Axis, type Filters } from '@/lib/parallel'
 
 export type Sweep = Schema<'Sweep'>
@@ -14,7 +15,8 @@ export interface Numbered extends Trial {
 
 export const isActive = (sweep: Sweep): boolean => sweep.state === 'RUNNING' || sweep.state === 'STOPPING'
 
-export const isNumber = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value)
+/** How a sweep's bar is coloured: as that of a run. */
+export const barOf = (sweep: Sweep): string => (sweep.state === 'FINISHED' || sweep.state === 'STOPPED' ? 'TRAINED' : 'TRAINING')
 
 /** What trials are judged by. As long as none has a value, the service names the figure that it would fall back on. */
 export function judgedBy(sweep: Sweep, trials: Trials | undefined): { metric: string; goal: string } {

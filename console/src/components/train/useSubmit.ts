@@ -2,13 +2,9 @@
 
 import { ref, shallowRef } from 'vue'
 import { api, ask, Problem, type Schema } from '@/api/client'
-import { same } from '@/lib/schema-form'
+import { useOnce } from '@/lib/idempotency'
+import { same } from '@/lib/json'
 import type { Training } from './useTraining'
-
-/** 32 random hexadecimal digits; `randomUUID` is not there on plain http. */
-function randomKey(): string {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
-}
 
 export function useSubmit(training: Training) {
   const submitting = ref(false)
@@ -17,23 +13,7 @@ export function useSubmit(training: Training) {
   const made = shallowRef<{ id: number; as: Training['newModel']['value'] }>()
   /** Where an already running training can be seen. */
   const target = ref<number>()
-
-  // As long as no answer comes, it is the same request with the same key: the service knows it if it arrived after all.
-  const keys = new Map<string, string>()
-  async function once<T>(what: string, content: unknown, send: (key: string) => Promise<T>): Promise<T> {
-    const print = `${what} ${JSON.stringify(content)}`
-    const key = keys.get(print) ?? randomKey()
-    keys.clear()
-    keys.set(print, key)
-    try {
-      const answer = await send(key)
-      keys.clear()
-      return answer
-    } catch (error) {
-      if (Problem.from(error).status !== 0) keys.clear()
-      throw error
-    }
-  }
+  const once = useOnce()
 
   async function modelToTrain(): Promise<number> {
     if (training.existing.value && training.model.value) return training.model.value.id

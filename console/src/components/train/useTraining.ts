@@ -2,6 +2,7 @@
 
 import { computed, reactive, ref, shallowRef, watch } from 'vue'
 import { api, ask, Problem, type Model, type PluginVersion, type Run } from '@/api/client'
+import { withField } from '@/lib/json'
 import { useAsked } from '@/lib/poll'
 import { fieldsOf, fill, write, type Wrong } from '@/lib/schema-form'
 import { datasetOf, emptyForm, optionsOf, takeDataset, taskOf } from '@/lib/train-form'
@@ -45,8 +46,7 @@ export function useTraining() {
   const typed = computed(() => form.typed[form.plugin] ?? {})
   const filled = computed(() => fill(fields.value, typed.value, base.value))
   function type(name: string, text: string | undefined): void {
-    const { [name]: _before, ...others } = typed.value
-    form.typed[form.plugin] = text === undefined ? others : { ...others, [name]: text }
+    form.typed[form.plugin] = withField(typed.value, name, text)
   }
 
   const tasks = computed<readonly string[]>(() => plugin.value?.tasks ?? [])

@@ -54,8 +54,6 @@ export default {
     refresh: 'Refresh',
     retry: 'Try again',
     save: 'Save',
-    search: 'Search',
-    show: 'Show',
     hide: 'Hide',
   },
   error: {
@@ -65,7 +63,7 @@ export default {
     notFoundWhy: 'The address is wrong, or what was here has been deleted.',
     home: 'To the models',
   },
-  list: { empty: 'Nothing yet', none: 'Nothing matches', rows: '{count} shown' },
-  time: { never: 'never', ago: '{time} ago', in: 'in {time}', now: 'now' },
+  list: { none: 'Nothing matches', rows: '{count} shown' },
+  time: { never: 'never' },
   value: { none: '–', yes: 'yes', no: 'no' },
 }

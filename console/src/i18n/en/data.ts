@@ -29,7 +29,6 @@ export default {
     counted: '{rows} of {all} rows were read.',
     time: 'Time',
     from: '{from} to {to}',
-    step: 'Usual step',
     columns: 'Columns',
     columnsOf: 'Columns ({count})',
     name: 'Column',

@@ -1,5 +1,4 @@
 export default {
-  title: 'Model',
   number: 'Model {id}',
   by: 'by',
   action: {
@@ -27,7 +26,6 @@ export default {
   attempt: 'attempt {count}',
   step: 'step {current} of {total}',
   left: 'about {time} left',
-  elapsed: '{time} so far',
   worker: 'on {worker}',
   otherRun: 'This is an earlier run.',
   toCurrent: 'Show the current one',
@@ -60,7 +58,6 @@ export default {
     meaning: 'Meaning',
     better: { high: 'higher is better', low: 'lower is better' },
     parameters: 'Parameters',
-    parameter: 'Parameter',
     default: 'Default',
     series: 'Course of the figures',
     first: 'First',
@@ -81,14 +78,12 @@ export default {
     data: 'Data',
     hash: 'Hash of the data',
     rows: 'Rows',
-    columns: 'Columns',
     seed: 'Seed',
     host: 'Trainyard',
     attempts: 'Attempts',
     all: 'As JSON',
-    none: 'There is no report before the first training.',
   },
-  files: { title: 'Downloads', all: 'Everything (tar)', model: 'Weights', about: 'Description', plugin: 'Plugin', log: 'Log' },
+  files: { title: 'Downloads', all: 'Everything (tar)', model: 'Weights', about: 'Description', log: 'Log' },
   runs: {
     title: 'Runs',
     run: 'Run',

@@ -52,13 +52,6 @@ export default {
   kindShort: { component: 'WebAssembly', python: 'Python', 'python-zip': 'Python (zip)' },
   type: { integer: 'whole number', number: 'number', boolean: 'yes or no', string: 'text', array: 'list', other: 'value' },
   parameter: { name: 'Name', type: 'Type', range: 'Range', default: 'Default', description: 'Description' },
-  wrong: {
-    number: 'Give a number.',
-    integer: 'Give a whole number.',
-    range: 'It has to be {bounds}.',
-    list: 'Give values with commas between them, such as 64, 32. Texts are in double quotes.',
-    missing: 'It has no default: give a value.',
-  },
   upload: {
     button: 'Upload a file',
     drop: 'Drop a file here: .wasm, .py, or a .zip of Python. It is checked first, and you see what it is before it is stored.',

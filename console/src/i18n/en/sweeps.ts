@@ -16,7 +16,6 @@ export default {
   goal: { minimize: 'less is better', maximize: 'more is better' },
   deletedModel: 'model {id}',
   page: {
-    model: 'Model',
     metric: 'Judged by',
     method: 'Method',
     asha: 'from step {steps} on, 1 of {reduction} goes on',
@@ -26,7 +25,6 @@ export default {
     finished: 'Ended',
     best: 'Best so far',
     note: 'Result',
-    space: 'Tried',
     between: '{min} to {max}',
     log: 'logarithmic',
     stop: 'Stop',
@@ -41,7 +39,6 @@ export default {
   trials: {
     title: 'Trials',
     number: 'Trial',
-    value: 'Value',
     state: 'State',
     steps: 'Steps',
     took: 'Took',

@@ -54,8 +54,6 @@ export default {
     refresh: '刷新',
     retry: '重试',
     save: '保存',
-    search: '搜索',
-    show: '显示',
     hide: '隐藏',
   },
   error: {
@@ -65,7 +63,7 @@ export default {
     notFoundWhy: '地址有误，或内容已被删除。',
     home: '返回模型列表',
   },
-  list: { empty: '暂无内容', none: '没有匹配项', rows: '显示 {count} 项' },
-  time: { never: '从未', ago: '{time}前', in: '{time}后', now: '刚刚' },
+  list: { none: '没有匹配项', rows: '显示 {count} 项' },
+  time: { never: '从未' },
   value: { none: '–', yes: '是', no: '否' },
 }

@@ -29,7 +29,6 @@ export default {
     counted: '已读取 {rows} 行，共 {all} 行。',
     time: '时间范围',
     from: '{from} 至 {to}',
-    step: '常规间隔',
     columns: '列',
     columnsOf: '列（{count}）',
     name: '列名',

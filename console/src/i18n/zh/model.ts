@@ -1,5 +1,4 @@
 export default {
-  title: '模型',
   number: '模型 {id}',
   by: '算法',
   action: {
@@ -27,7 +26,6 @@ export default {
   attempt: '第 {count} 次尝试',
   step: '第 {current} / {total} 步',
   left: '约剩 {time}',
-  elapsed: '已用 {time}',
   worker: '节点 {worker}',
   otherRun: '这是较早的一次运行。',
   toCurrent: '显示当前运行',
@@ -60,7 +58,6 @@ export default {
     meaning: '含义',
     better: { high: '越高越好', low: '越低越好' },
     parameters: '参数',
-    parameter: '参数',
     default: '默认值',
     series: '指标变化',
     first: '首值',
@@ -81,14 +78,12 @@ export default {
     data: '数据',
     hash: '数据哈希',
     rows: '行数',
-    columns: '列',
     seed: '随机种子',
     host: 'Trainyard',
     attempts: '尝试次数',
     all: 'JSON 原文',
-    none: '第一次训练之前没有报告。',
   },
-  files: { title: '下载', all: '全部（tar）', model: '权重', about: '说明', plugin: '插件', log: '日志' },
+  files: { title: '下载', all: '全部（tar）', model: '权重', about: '说明', log: '日志' },
   runs: {
     title: '运行记录',
     run: '运行',

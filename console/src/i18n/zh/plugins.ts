@@ -52,13 +52,6 @@ export default {
   kindShort: { component: 'WebAssembly', python: 'Python', 'python-zip': 'Python (zip)' },
   type: { integer: '整数', number: '数值', boolean: '是或否', string: '文本', array: '列表', other: '任意值' },
   parameter: { name: '名称', type: '类型', range: '取值范围', default: '默认值', description: '说明' },
-  wrong: {
-    number: '请输入数值。',
-    integer: '请输入整数。',
-    range: '取值须满足 {bounds}。',
-    list: '请输入以逗号分隔的值，如 64, 32；文本加双引号。',
-    missing: '没有默认值，请填写。',
-  },
   upload: {
     button: '上传文件',
     drop: '将文件拖到此处：.wasm、.py 或 Python 的 .zip。会先检查并显示内容，确认后才保存。',

@@ -16,7 +16,6 @@ export default {
   goal: { minimize: '越小越好', maximize: '越大越好' },
   deletedModel: '模型 {id}',
   page: {
-    model: '模型',
     metric: '评判指标',
     method: '方法',
     asha: '从第 {steps} 步起，每 {reduction} 个保留 1 个',
@@ -26,7 +25,6 @@ export default {
     finished: '结束时间',
     best: '当前最佳',
     note: '结果',
-    space: '搜索范围',
     between: '{min} 至 {max}',
     log: '对数',
     stop: '停止',
@@ -41,7 +39,6 @@ export default {
   trials: {
     title: '试验',
     number: '试验',
-    value: '值',
     state: '状态',
     steps: '步数',
     took: '用时',

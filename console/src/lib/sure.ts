@@ -7,6 +7,7 @@ import { i18n } from '@/i18n'
 export async function sure(asked: { title: string; why: string; yes: string; no?: string }): Promise<boolean> {
   try {
     await ElMessageBox.confirm(asked.why, asked.title, {
+      type: 'warning',
       confirmButtonText: asked.yes,
       cancelButtonText: asked.no ?? i18n.global.t('common.action.cancel'),
       // Nobody should do it with an Enter too many.
@@ -16,10 +17,4 @@ export async function sure(asked: { title: string; why: string; yes: string; no?
   } catch {
     return false
   }
-}
-
-/** Gives the focus back to what had it when a dialog was opened. */
-export function opener(): () => void {
-  const had = document.activeElement
-  return () => had instanceof HTMLElement && had.isConnected && had.focus()
 }

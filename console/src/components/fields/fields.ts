@@ -1,10 +1,10 @@
-/** What is wrong with the fields of the form: known by all of them, so that each shows its own beside it. */
+/** What is wrong with the fields of a form: known by all of them, so that each shows its own beside it. */
 
 import { inject, provide, ref, type ComputedRef, type InjectionKey, type Ref } from 'vue'
 import type { Problem } from '@/api/client'
 import type { Wrong } from '@/lib/schema-form'
 
-export interface Fields {
+interface Fields {
   wrong: ComputedRef<Record<string, Wrong>>
   /** Whether somebody tried to submit: what is merely missing is not said before that. */
   attempted: Ref<boolean>

@@ -41,6 +41,7 @@ static ACKNOWLEDGE: LazyLock<Script> = script!("acknowledge.lua");
 static RELEASE: LazyLock<Script> = script!("release.lua");
 static WITHDRAW: LazyLock<Script> = script!("withdraw.lua");
 static DEPTH: LazyLock<Script> = script!("depth.lua");
+static QUEUES: LazyLock<Script> = script!("queues.lua");
 
 /// The channel on which it is said that something waits.
 const WAITING: &str = "trainyard:waiting";
@@ -174,6 +175,17 @@ impl RedisBroker {
             .invoke_async(&mut self.shared.redis.connection.clone())
             .await?;
         Ok(())
+    }
+
+    /// A connection, once the queues that there always are have been named.
+    async fn named(&self) -> Result<redis::aio::ConnectionManager, BrokerError> {
+        let mut connection = self.shared.redis.connection.clone();
+        redis::cmd("SADD")
+            .arg("trainyard:queues")
+            .arg(JobKind::ALL.map(JobKind::queue).as_slice())
+            .query_async::<()>(&mut connection)
+            .await?;
+        Ok(connection)
     }
 }
 
@@ -506,17 +518,16 @@ impl Broker for RedisBroker {
     }
 
     async fn queues(&self) -> Result<Vec<QueueDepth>, BrokerError> {
-        let mut connection = self.shared.redis.connection.clone();
-        redis::cmd("SADD")
-            .arg("trainyard:queues")
-            .arg(JobKind::ALL.map(JobKind::queue).as_slice())
-            .query_async::<()>(&mut connection)
-            .await?;
-        let text: String = DEPTH.prepare_invoke().invoke_async(&mut connection).await?;
+        let text: String = QUEUES.prepare_invoke().invoke_async(&mut self.named().await?).await?;
         let mut queues: Vec<QueueDepth> =
             serde_json::from_str(&text).map_err(|error| BrokerError::Unavailable(format!("the queues: {error}")))?;
         queues.sort_by(|a, b| a.queue.cmp(&b.queue));
         Ok(queues)
+    }
+
+    /// Asked every second by whoever watches over a server: counts, and reads no message.
+    async fn depth(&self) -> Result<(u64, u64), BrokerError> {
+        Ok(DEPTH.prepare_invoke().invoke_async(&mut self.named().await?).await?)
     }
 
     async fn signal(&self, signal: Signal) -> Result<(), BrokerError> {

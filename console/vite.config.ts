@@ -18,10 +18,9 @@ export default defineConfig({
   ],
   resolve: { alias: { '@': fileURLToPath(new URL('./src', import.meta.url)) } },
   define: {
-    // vue-i18n: no options API, no devtools in the page.
+    // vue-i18n: nothing of its old interface, no devtools in the page.
     __VUE_I18N_LEGACY_API__: 'false',
     __INTLIFY_PROD_DEVTOOLS__: 'false',
-    __VUE_OPTIONS_API__: 'true',
   },
   build: {
     target: 'es2022',

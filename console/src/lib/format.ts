@@ -20,7 +20,6 @@ export function text(value: unknown): string {
 /** Shows control characters, and those that change the direction of writing, instead of obeying them. */
 export function harmless(written: string): string {
   return written.replace(
-    // eslint-disable-next-line no-control-regex
     /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
@@ -28,7 +27,6 @@ export function harmless(written: string): string {
 
 /** A text without the sequences by which programs colour a terminal. The service writes U+FFFD for their first character. */
 export function withoutAnsi(written: string): string {
-  // eslint-disable-next-line no-control-regex
   return written.replace(/\ufffd\[[0-?]*[ -/]*[@-~]|\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\^_])/g, '')
 }
 

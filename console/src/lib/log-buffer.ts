@@ -86,16 +86,6 @@ export class LogBuffer {
     return this.lines.length
   }
 
-  /** Where among the shown lines the next error after a place is; begins anew at the end. */
-  nextError(after: number): number | undefined {
-    const total = this.matches.length
-    for (let step = 1; step <= total; step += 1) {
-      const at = (after + step + total) % total
-      if (this.matches[at]?.level === 'ERROR') return at
-    }
-    return undefined
-  }
-
   private lets(line: LogLine): boolean {
     if (LEVELS.indexOf(line.level) < LEVELS.indexOf(this.filter.level)) return false
     return this.filter.text === '' || line.message.toLowerCase().includes(this.filter.text)

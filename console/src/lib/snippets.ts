@@ -14,7 +14,6 @@ export interface Training {
 }
 
 // The same as `harmless` guards against: they would turn or hide the text around them. JSON and Python read `\uXXXX` alike.
-// eslint-disable-next-line no-control-regex
 const HIDDEN = /[\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
 const shownPlainly = (json: string) => json.replace(HIDDEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 

@@ -47,6 +47,7 @@ pub fn predict(options: &PredictOptions) -> Result<()> {
         seed: about.seed,
         dataset: Some(dataset.clone()),
         device: options.limits.device,
+        tf32: options.limits.tf32,
         limits: Limits {
             tensor_memory: options.limits.memory << 20,
             wall_time: Duration::from_secs(options.limits.timeout),

@@ -74,6 +74,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
         seed: options.seed,
         dataset: Some(dataset.clone()),
         device: options.limits.device,
+        tf32: options.limits.tf32,
         limits,
         control,
         profile: false,

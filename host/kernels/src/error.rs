@@ -35,6 +35,26 @@ pub enum Error {
     /// The job is being stopped.
     #[error("the job was cancelled")]
     Cancelled,
+    /// The card broke off its work: nothing that its session holds can be trusted any more.
+    #[error("{0}")]
+    Device(DeviceError),
+}
+
+/// What became of a card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceError {
+    /// Which card, such as `cuda:0`.
+    pub device: String,
+    /// The driver's own words, in one line.
+    pub message: String,
+    /// The operation that heard of it first; an earlier one may have caused it.
+    pub operation: String,
+}
+
+impl fmt::Display for DeviceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed during {}: {}", self.device, self.operation, self.message)
+    }
 }
 
 /// An operation that could not be done with what it was given.

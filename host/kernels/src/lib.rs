@@ -38,7 +38,7 @@ mod tensor;
 mod threads;
 
 pub use dtype::DType;
-pub use error::{Error, LimitError, OpError, Result, bytes};
+pub use error::{DeviceError, Error, LimitError, OpError, Result, bytes};
 pub use session::{Cancel, Device, Session, SessionOptions};
 pub use tensor::Tensor;
 pub use threads::configure_threads;

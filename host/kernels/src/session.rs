@@ -3,12 +3,12 @@
 
 use crate::autograd::Node;
 use crate::dtype::DType;
-use crate::error::{Error, LimitError, OpError, Result};
+use crate::error::{DeviceError, Error, LimitError, OpError, Result};
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Where tensors live and operations run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,6 +110,9 @@ pub struct SessionOptions {
     pub seed: u64,
     /// Checked between steps and inside long operations.
     pub cancel: Cancel,
+    /// Lets a card multiply matrices of `f32` with the shorter mantissa of TF32 (10 bits for 23): faster, and less exact. For the whole
+    /// process.
+    pub tf32: bool,
 }
 
 impl Default for SessionOptions {
@@ -119,6 +122,7 @@ impl Default for SessionOptions {
             memory: 4 << 30,
             seed: 0,
             cancel: Cancel::new(),
+            tf32: false,
         }
     }
 }
@@ -141,6 +145,8 @@ struct Inner {
     /// Numbers nodes in the order of their making, so that a backward pass can take them in the reverse.
     nodes: AtomicU64,
     names: Mutex<HashMap<String, Weak<Node>>>,
+    /// Why its card is of no use any more.
+    failure: OnceLock<DeviceError>,
 }
 
 impl fmt::Debug for Session {
@@ -152,9 +158,12 @@ impl fmt::Debug for Session {
 impl Session {
     /// A session without tensors. Fails when its device does not exist.
     pub fn new(options: SessionOptions) -> Result<Self> {
+        let candle = options.device.open()?;
+        #[cfg(feature = "cuda")]
+        candle_core::cuda::set_gemm_reduced_precision_f32(options.tf32);
         Ok(Session(Arc::new(Inner {
             device: options.device,
-            candle: options.device.open()?,
+            candle,
             budget: options.memory,
             used: AtomicU64::new(0),
             peak: AtomicU64::new(0),
@@ -164,6 +173,7 @@ impl Session {
             random: AtomicU64::new(0),
             nodes: AtomicU64::new(0),
             names: Mutex::new(HashMap::new()),
+            failure: OnceLock::new(),
         })))
     }
 
@@ -187,8 +197,16 @@ impl Session {
         self.0.seed
     }
 
+    /// Why its card is of no use any more, if that is so: then nothing else that came of the session counts.
+    pub fn failure(&self) -> Option<&DeviceError> {
+        self.0.failure.get()
+    }
+
     /// `Cancelled` once someone asked to stop.
     pub fn check_cancelled(&self) -> Result<()> {
+        if let Some(failure) = self.failure() {
+            return Err(Error::Device(failure.clone()));
+        }
         if self.0.cancel.is_cancelled() {
             Err(Error::Cancelled)
         } else {

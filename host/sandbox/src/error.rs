@@ -41,6 +41,16 @@ pub enum SandboxError {
         /// How long it may run.
         limit: Duration,
     },
+    /// The card that computed for it failed.
+    #[error(
+        "`{function}` failed through no fault of the plugin: {error}; the job can be done on another card or on the processor"
+    )]
+    Device {
+        /// Which of the plugin's functions.
+        function: &'static str,
+        /// What became of the card.
+        error: trainyard_kernels::DeviceError,
+    },
     /// Someone asked to stop.
     #[error("`{function}` was cancelled")]
     Cancelled {
@@ -141,6 +151,7 @@ impl SandboxError {
             SandboxError::Unsuitable(_) => "unsuitable",
             SandboxError::Trap(_) => "trap",
             SandboxError::Timeout { .. } => "timeout",
+            SandboxError::Device { .. } | SandboxError::Session(trainyard_kernels::Error::Device(_)) => "device",
             SandboxError::Cancelled { .. } => "cancelled",
             SandboxError::GuestMemory { .. } => "guest-memory",
             SandboxError::Limit { .. } => "limit",
@@ -256,6 +267,7 @@ impl PluginError {
                 Error::MissingGradient(_) => "missing-gradient",
                 // A job that is really being cancelled never gets here.
                 Error::Cancelled => "algorithm",
+                Error::Device(_) => "device",
             },
             PluginError::Data(_) => "data",
             PluginError::Algorithm(_) => "algorithm",

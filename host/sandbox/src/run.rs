@@ -43,6 +43,8 @@ pub struct Job {
     pub seed: u32,
     /// Where tensors live.
     pub device: Device,
+    /// Whether a card may multiply matrices of `f32` with the shorter mantissa of TF32.
+    pub tf32: bool,
     /// The budget.
     pub limits: Limits,
     /// Stops the job from outside. One for each job.
@@ -111,6 +113,7 @@ impl Runner {
             memory: job.limits.tensor_memory,
             seed: u64::from(job.seed),
             cancel: job.control.kernels(),
+            tf32: job.tf32,
         })?;
         Ok(Runner {
             plugin: plugin.clone(),
@@ -253,6 +256,12 @@ impl Runner {
         self.time = self.time.saturating_sub(took);
         if let Some(profiler) = &self.profiler {
             profiler.function(phase.name(), took);
+        }
+        if let Some(error) = self.session.failure() {
+            return Err(SandboxError::Device {
+                function: phase.name(),
+                error: error.clone(),
+            });
         }
         outcome
     }

@@ -326,6 +326,9 @@ pub struct LimitOptions {
     /// Where tensors live: cpu, cuda, cuda:N, or auto (a card where there is one that can be used)
     #[arg(long, default_value_t = Device::Cpu)]
     pub device: Device,
+    /// Lets a card multiply f32 matrices with the shorter mantissa of TF32: faster, and less exact
+    #[arg(long)]
+    pub tf32: bool,
     /// The most seconds that the plugin may run
     #[arg(long, default_value_t = 3600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,

@@ -119,6 +119,7 @@ fn one(plugin: &Plugin, description: &Description, options: &TestOptions, limits
         seed: options.seed,
         dataset: Some(dataset.clone()),
         device: options.limits.device,
+        tf32: options.limits.tf32,
         limits,
         control: Control::new(),
         profile: true,

@@ -68,7 +68,8 @@ pub(crate) fn to_wit(error: kernels::Error) -> Error {
         E::OutOfMemory(error) => Error::OutOfMemory(limit(error)),
         E::Limit(error) => Error::Limit(limit(error)),
         E::MissingGradient(name) => Error::MissingGradient(name),
-        E::Cancelled => Error::Cancelled,
+        // The contract has no word for a card that failed. The plugin is to end; the host says why.
+        E::Cancelled | E::Device(_) => Error::Cancelled,
     }
 }
 

@@ -4,6 +4,8 @@ cases:      op, name (unique), attrs, inputs, outputs; `weights` for the outputs
             of sum(output * weight), summed over those outputs, for every floating-point input that was asked for.
 optimisers: a parameter, the gradient it is given at each step, and the parameter after each step.
 clipping:   gradients before and after, and the norm that was measured.
+mixed:      a parameter of `dtype` with a master copy in float32: gradients, the master and the parameter after each step.
+scaling:    GradScaler's scale, count of good steps and parameter (float32) after each step, some with an overflow.
 
 Tensors are {"shape", "data"}, float64 unless "dtype" says i64 or u8 (booleans, 1 is true). A missing optional input
 (a bias, a mask) is simply absent. Names, layouts and defaults are PyTorch's.
@@ -572,6 +574,71 @@ def clipping():
     return result
 
 
+# ----------------------------------------------------------------------------------- short types and loss scaling
+
+def short_trajectory(dtype, optimiser, options, steps=8):
+    """The optimiser sees a float32 copy of the parameter and of its gradient; the parameter is what the copy rounds to."""
+    parameter = values([2, 3], seed=110).to(dtype)
+    master = parameter.float().requires_grad_(True)
+    entry = {"dtype": str(dtype).removeprefix("torch."), "optimiser": optimiser, "options": options,
+             "start": plain(parameter), "gradients": [], "masters": [], "after": []}
+    rule = getattr(torch.optim, optimiser)([master], **options)
+    for step in range(steps):
+        # Small enough that many a step changes no digit of the parameter.
+        gradient = (values([2, 3], seed=111 + step) / 64).to(dtype)
+        master.grad = gradient.float()
+        rule.step()
+        parameter.copy_(master.detach())
+        entry["gradients"].append(plain(gradient))
+        entry["masters"].append(plain(master))
+        entry["after"].append(plain(parameter))
+    return entry
+
+
+def mixed():
+    rules = [("SGD", {"lr": 0.1}), ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.05}),
+             ("Adam", {"lr": 0.001, "weight_decay": 0.1}), ("AdamW", {"lr": 0.001})]
+    return [short_trajectory(dtype, *rule) for dtype in (torch.bfloat16, torch.float16) for rule in rules]
+
+
+def scaled_trajectory(optimiser, options, scaler_options, clip=None, steps=14):
+    parameter = values([2, 3], seed=120).float().requires_grad_(True)
+    entry = {"optimiser": optimiser, "options": options, "scaler": scaler_options, "clip": clip, "start": plain(parameter),
+             "gradients": [], "scales": [], "good": [], "after": []}
+    rule = getattr(torch.optim, optimiser)([parameter], **options)
+    scaler = torch.amp.GradScaler("cpu", **scaler_options)
+    for step in range(steps):
+        gradient = values([2, 3], seed=121 + step).float()
+        if step in (1, 2, 8):
+            gradient[1, 1] = math.inf
+        if step == 12:
+            # Finite, but not when it is scaled.
+            gradient[0, 2] = 3e38
+        rule.zero_grad()
+        scaler.scale((parameter * gradient).sum()).backward()
+        if clip is not None:
+            scaler.unscale_(rule)
+            torch.nn.utils.clip_grad_norm_([parameter], clip)
+        scaler.step(rule)
+        scaler.update()
+        entry["gradients"].append(plain(gradient))
+        entry["scales"].append(scaler.get_scale())
+        entry["good"].append(scaler._get_growth_tracker())
+        entry["after"].append(plain(parameter))
+    return entry
+
+
+def scaling():
+    gentle = {"init_scale": 1024.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 3}
+    rough = {"init_scale": 2.0 ** 16, "growth_factor": 4.0, "backoff_factor": 0.25, "growth_interval": 2}
+    return [
+        scaled_trajectory("SGD", {"lr": 0.1}, gentle),
+        scaled_trajectory("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.05}, rough),
+        scaled_trajectory("AdamW", {"lr": 0.01}, gentle),
+        scaled_trajectory("Adam", {"lr": 0.01}, rough, clip=0.5),
+    ]
+
+
 if __name__ == "__main__":
     for group in (unary, binary, matmul, reductions, indexing, shapes, normalising, attention, losses, convolutions,
                   pooling, recurrent, linalg):
@@ -580,5 +647,5 @@ if __name__ == "__main__":
         "ops.json",
         {"about": "Written by ops.py; `cargo xtask reference` writes it again.",
          "torch": torch.__version__.split("+")[0]},
-        cases=cases, optimisers=optimisers(), clipping=clipping(),
+        cases=cases, optimisers=optimisers(), clipping=clipping(), mixed=mixed(), scaling=scaling(),
     )

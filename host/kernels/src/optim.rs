@@ -1,13 +1,21 @@
 //! Optimisers: one pass over each parameter, its gradient and its moments, in place. Formulas and defaults are PyTorch's.
+//!
+//! Parameters of `f16` and `bf16` are trained through a master copy in `f32`; for `f16` the loss can be scaled.
+
+mod gradients;
+mod scaling;
+mod slot;
 
 use crate::autograd::{self, Parameter};
-use crate::cpu::optim as step;
 use crate::dtype::DType;
 use crate::error::{Error, OpError, Result};
-use crate::raw::{Raw, op_error, with_float};
+use crate::raw::{Raw, op_error};
 use crate::tensor::Tensor;
+use scaling::Scaler;
+use slot::{Master, Slot};
 
 pub use crate::cpu::optim::{AdamOptions, SgdOptions};
+pub use scaling::LossScale;
 
 /// PyTorch's defaults.
 impl Default for SgdOptions {
@@ -41,20 +49,34 @@ enum Rule {
     Adam { options: AdamOptions, decoupled: bool },
 }
 
-struct Slot {
-    parameter: Tensor,
-    /// Momentum, or the means of gradients and of their squares. Made at the first step.
-    moments: Vec<Raw>,
-    steps: u64,
-}
-
 /// An optimiser of some parameters.
 pub struct Optimizer {
     rule: Rule,
     slots: Vec<Slot>,
+    scaler: Option<Scaler>,
 }
 
 const MOMENTS: [&[&str]; 2] = [&["momentum"], &["mean", "mean-square"]];
+/// What a state calls the loss scale. Every other name in it has a slash.
+const LOSS_SCALE: &str = "loss-scale";
+
+/// Runs an expression with `$T` standing for the floating-point type that a parameter or its gradient is stored in.
+macro_rules! with_stored {
+    ($op:expr, $raw:expr, $T:ident => $body:expr) => {
+        match $raw.dtype() {
+            $crate::DType::F16 => {
+                type $T = half::f16;
+                $body
+            }
+            $crate::DType::BF16 => {
+                type $T = half::bf16;
+                $body
+            }
+            _ => $crate::raw::with_float!($op, $raw, $T => $body),
+        }
+    };
+}
+use with_stored;
 
 impl Optimizer {
     /// Stochastic gradient descent.
@@ -118,29 +140,19 @@ impl Optimizer {
             {
                 return Err(invalid(op, format!("parameter `{}` is named twice", parameter.name)));
             }
-            if t.dtype().is_half() {
-                return Err(Error::DType(op_error(
-                    op,
-                    format!(
-                        "parameter `{}` must be f32 or f64 to be optimised; cast inside the model",
-                        parameter.name
-                    ),
-                    &[t.raw()],
-                )));
-            }
         }
-        let slots = parameters
-            .iter()
-            .map(|&t| Slot {
-                parameter: t.clone(),
-                moments: Vec::new(),
-                steps: 0,
-            })
-            .collect();
-        Ok(Optimizer { rule, slots })
+        let slots = parameters.iter().map(|&t| Slot::new(t.clone())).collect();
+        Ok(Optimizer {
+            rule,
+            slots,
+            scaler: None,
+        })
     }
 
     /// Changes every trainable parameter by its gradient. One without a gradient is an error that names it, before any is changed.
+    ///
+    /// With loss scaling the gradients are those of a loss from [`Optimizer::scale_loss`]. If one of them is not finite the step is
+    /// skipped: parameters, moments and step counts stay as they are, and a dynamic scale falls.
     pub fn step(&mut self) -> Result<()> {
         const OP: &str = "optim.step";
         for slot in &self.slots {
@@ -149,24 +161,66 @@ impl Optimizer {
                 return Err(Error::MissingGradient(parameter.name.clone()));
             }
         }
+        let mut unscale = 1.0;
+        if let Some(scaler) = &self.scaler {
+            unscale = scaler.scale.recip();
+            let finite = !scaler.overflowed && gradients::all_finite(OP, &self.gradients(OP)?)?;
+            if let (Some(scaler), false) = (&mut self.scaler, finite) {
+                scaler.overflowed = false;
+                return scaler.skip(OP);
+            }
+        }
         for slot in &mut self.slots {
             slot.parameter.session().check_cancelled()?;
             if parameter(OP, &slot.parameter)?.is_trainable() {
-                slot.step(OP, self.rule)?;
+                slot.step(OP, self.rule, unscale)?;
             }
+        }
+        if let Some(scaler) = &mut self.scaler {
+            scaler.succeed();
         }
         Ok(())
     }
 
-    /// Forgets the gradients, computes those of `loss`, and steps: a whole training step in one call.
+    /// Forgets the gradients, computes those of `loss`, scaled if that is switched on, and steps: a whole training step in one call.
     pub fn minimize(&mut self, loss: &Tensor) -> Result<()> {
         self.clear_gradients()?;
-        autograd::backward(loss)?;
+        autograd::backward(&self.scale_loss(loss)?)?;
         self.step()
+    }
+
+    /// Switches loss scaling on or off, from the beginning. At first it is off.
+    pub fn set_loss_scaling(&mut self, scaling: Option<LossScale>) -> Result<()> {
+        self.scaler = scaling.map(Scaler::new).transpose()?;
+        Ok(())
+    }
+
+    /// The loss times the scale: what to go backward from before [`Optimizer::step`]. Without loss scaling it is the loss itself.
+    ///
+    /// A loss of `f16` or `bf16` comes back as `f32`. Its derivative is still of its own type, so that one of `f16` bears no scale
+    /// beyond 65504: better compute the loss in `f32`.
+    pub fn scale_loss(&self, loss: &Tensor) -> Result<Tensor> {
+        match &self.scaler {
+            Some(scaler) => scaler.scaled(loss),
+            None => Ok(loss.clone()),
+        }
+    }
+
+    /// What losses are multiplied by now; 1 without loss scaling.
+    pub fn loss_scale(&self) -> f64 {
+        self.scaler.as_ref().map_or(1.0, |scaler| scaler.scale)
+    }
+
+    /// Steps that were skipped because a gradient was not finite.
+    pub fn skipped_steps(&self) -> u64 {
+        self.scaler.as_ref().map_or(0, |scaler| scaler.skipped)
     }
 
     /// Forgets the gradients of its parameters.
     pub fn clear_gradients(&mut self) -> Result<()> {
+        if let Some(scaler) = &mut self.scaler {
+            scaler.overflowed = false;
+        }
         self.slots
             .iter()
             .try_for_each(|slot| autograd::clear_gradient(&slot.parameter))
@@ -193,39 +247,37 @@ impl Optimizer {
     }
 
     /// Scales all gradients so that their joint Euclidean norm is at most `max_norm`; gives the norm before (Pascanu et al. 2013).
+    /// The scale of the loss does not count.
     pub fn clip_gradient_norm(&mut self, max_norm: f64) -> Result<f64> {
         const OP: &str = "optim.clip-gradient-norm";
         check(OP, max_norm > 0.0, || {
             format!("the norm must be positive, not {max_norm}")
         })?;
-        let mut sum = 0.0;
-        for gradient in self.gradients(OP)? {
-            sum += with_float!(OP, &gradient, T => Ok(step::norm_squared(&gradient.elements::<T>(OP)?)))?;
+        let norm = gradients::norm_squared(OP, &self.gradients(OP)?)?.sqrt() / self.loss_scale();
+        if let Some(scaler) = &mut self.scaler {
+            scaler.overflowed |= !norm.is_finite();
         }
-        let norm = f64::sqrt(sum);
         // PyTorch's: the small number keeps a gradient of zero as it is.
         let scale = max_norm / (norm + 1e-6);
         if scale < 1.0 {
-            self.change_gradients(OP, |gradient| {
-                with_float!(OP, gradient, T => gradient.write::<T>(OP, |values| {
-                    step::scale(values, scale);
-                    Ok(())
-                }))
-            })?;
+            self.change_gradients(OP, |gradient| gradients::scale(OP, gradient, scale))?;
         }
         Ok(norm)
     }
 
-    /// Clamps every element of the gradients to -limit .. limit.
+    /// Clamps every element of the gradients to -limit .. limit. The scale of the loss does not count.
     pub fn clip_gradient_value(&mut self, limit: f64) -> Result<()> {
         const OP: &str = "optim.clip-gradient-value";
         check(OP, limit > 0.0, || format!("the limit must be positive, not {limit}"))?;
-        self.change_gradients(OP, |gradient| {
-            with_float!(OP, gradient, T => gradient.write::<T>(OP, |values| {
-                step::clamp(values, -limit, limit);
-                Ok(())
-            }))
-        })
+        if self.scaler.is_some() {
+            // An infinity that has become the limit could not be told from it in the step.
+            let finite = gradients::all_finite(OP, &self.gradients(OP)?)?;
+            if let Some(scaler) = &mut self.scaler {
+                scaler.overflowed |= !finite;
+            }
+        }
+        let limit = limit * self.loss_scale();
+        self.change_gradients(OP, |gradient| gradients::clamp(OP, gradient, limit))
     }
 
     fn gradients(&self, op: &'static str) -> Result<Vec<Raw>> {
@@ -251,17 +303,24 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Moments and step counts, by names of its own, for a checkpoint. They are copies.
+    /// Moments, step counts, master copies and the loss scale, by names of its own, for a checkpoint. They are copies.
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
         const OP: &str = "optim.state";
         let mut state = Vec::new();
         for slot in &self.slots {
             let name = &parameter(OP, &slot.parameter)?.name;
+            if let Some(master) = &slot.master {
+                state.push((format!("{name}/master"), Tensor::constant(master.weights.copy(OP)?)));
+            }
             for (moment, kind) in slot.moments.iter().zip(self.moment_names()) {
                 state.push((format!("{name}/{kind}"), Tensor::constant(moment.copy(OP)?)));
             }
             let steps = Raw::from_vec(OP, slot.parameter.session(), vec![slot.steps as f64], &[])?;
             state.push((format!("{name}/steps"), Tensor::constant(steps)));
+        }
+        if let (Some(scaler), Some(slot)) = (&self.scaler, self.slots.first()) {
+            let scale = Raw::from_vec(OP, slot.parameter.session(), scaler.state().to_vec(), &[3])?;
+            state.push((LOSS_SCALE.into(), Tensor::constant(scale)));
         }
         Ok(state)
     }
@@ -277,17 +336,25 @@ impl Optimizer {
             let Some(steps) = find(format!("{name}/steps")) else {
                 return Err(invalid(OP, format!("the state has nothing for parameter `{name}`")));
             };
-            let mut moments = Vec::new();
-            for raw in kinds.iter().filter_map(|kind| find(format!("{name}/{kind}"))) {
-                if raw.shape() != slot.parameter.shape() || raw.dtype() != slot.parameter.dtype() {
+            let copy = |raw: &Raw| {
+                if raw.shape() != slot.parameter.shape() || raw.dtype() != slot.wide() {
                     return Err(Error::Shape(op_error(
                         OP,
                         format!("the state of parameter `{name}` has another shape or type"),
                         &[slot.parameter.raw(), raw],
                     )));
                 }
-                moments.push(raw.copy(OP)?);
-            }
+                raw.copy(OP)
+            };
+            let kinds = kinds.iter().filter_map(|kind| find(format!("{name}/{kind}")));
+            let moments = kinds.map(copy).collect::<Result<Vec<_>>>()?;
+            let master = match find(format!("{name}/master")) {
+                Some(weights) if slot.parameter.dtype().is_half() => Some(Master {
+                    weights: copy(weights)?,
+                    rounded: None,
+                }),
+                _ => None,
+            };
             if steps.count() != 1 {
                 return Err(Error::Shape(op_error(
                     OP,
@@ -295,10 +362,18 @@ impl Optimizer {
                     &[steps],
                 )));
             }
-            loaded.push((moments, steps.item(OP)? as u64));
+            loaded.push((master, moments, steps.item(OP)? as u64));
         }
-        for (slot, (moments, steps)) in self.slots.iter_mut().zip(loaded) {
-            (slot.moments, slot.steps) = (moments, steps);
+        if let (Some(scaler), Some(scale)) = (&mut self.scaler, find(LOSS_SCALE.into())) {
+            if !scaler.load(&scale.to_vec::<f64>(OP)?) {
+                return Err(invalid(
+                    OP,
+                    format!("the state's `{LOSS_SCALE}` must be a positive scale and two counts"),
+                ));
+            }
+        }
+        for (slot, (master, moments, steps)) in self.slots.iter_mut().zip(loaded) {
+            (slot.master, slot.moments, slot.steps) = (master, moments, steps);
         }
         Ok(())
     }
@@ -308,49 +383,6 @@ impl Optimizer {
             Rule::Sgd(_) => MOMENTS[0],
             Rule::Adam { .. } => MOMENTS[1],
         }
-    }
-}
-
-impl Slot {
-    fn step(&mut self, op: &'static str, rule: Rule) -> Result<()> {
-        let raw = self.parameter.raw();
-        let moments = match rule {
-            Rule::Sgd(options) => usize::from(options.momentum != 0.0),
-            Rule::Adam { .. } => 2,
-        };
-        while self.moments.len() < moments {
-            self.moments
-                .push(Raw::full(op, raw.session(), raw.shape(), 0.0, raw.dtype())?);
-        }
-        self.steps += 1;
-        let steps = self.steps;
-        let Some(gradient) = parameter(op, &self.parameter)?.gradient().clone() else {
-            return Ok(());
-        };
-        let moments = &self.moments;
-        with_float!(op, raw, T => {
-            let gradient = gradient.elements::<T>(op)?;
-            raw.write::<T>(op, |weights| match rule {
-                Rule::Sgd(options) => {
-                    match moments.first() {
-                        Some(buffer) => buffer.write::<T>(op, |buffer| {
-                            step::sgd_step(weights, &gradient, Some(buffer), &options, steps == 1);
-                            Ok(())
-                        }),
-                        None => {
-                            step::sgd_step(weights, &gradient, None, &options, steps == 1);
-                            Ok(())
-                        }
-                    }
-                }
-                Rule::Adam { options, decoupled } => moments[0].write::<T>(op, |mean| {
-                    moments[1].write::<T>(op, |square| {
-                        step::adam_step(weights, &gradient, mean, square, steps, &options, decoupled);
-                        Ok(())
-                    })
-                }),
-            })
-        })
     }
 }
 

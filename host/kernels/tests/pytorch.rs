@@ -5,7 +5,7 @@
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use trainyard_kernels::nn::{self, ConvOptions, RnnWeights};
-use trainyard_kernels::optim::{AdamOptions, Optimizer, SgdOptions};
+use trainyard_kernels::optim::{AdamOptions, LossScale, Optimizer, SgdOptions};
 use trainyard_kernels::{DType, Session, SessionOptions, Tensor, autograd, linalg};
 
 /// What PyTorch has and the contract does not.
@@ -436,6 +436,51 @@ fn values_and_gradients_are_pytorchs() {
     );
 }
 
+/// An optimiser by PyTorch's names and defaults; none where it has an option that is not in the contract.
+fn optimizer(kind: &str, options: &Value, p: &Tensor) -> Option<Optimizer> {
+    let number = |name: &str, default: f64| options[name].as_f64().unwrap_or(default);
+    if options["amsgrad"] == true || options["maximize"] == true {
+        return None;
+    }
+    let beta = |i: usize, default| options["betas"][i].as_f64().unwrap_or(default);
+    let adam = AdamOptions {
+        learning_rate: number("lr", 1e-3),
+        beta1: beta(0, 0.9),
+        beta2: beta(1, 0.999),
+        epsilon: number("eps", 1e-8),
+        weight_decay: number("weight_decay", if kind == "AdamW" { 1e-2 } else { 0.0 }),
+    };
+    let optimizer = match kind {
+        "SGD" => Optimizer::sgd(
+            &[p],
+            SgdOptions {
+                learning_rate: number("lr", 1e-3),
+                momentum: number("momentum", 0.0),
+                dampening: number("dampening", 0.0),
+                weight_decay: number("weight_decay", 0.0),
+                nesterov: options["nesterov"] == true,
+            },
+        ),
+        "Adam" => Optimizer::adam(&[p], adam),
+        "AdamW" => Optimizer::adamw(&[p], adam),
+        _ => return None,
+    };
+    Some(optimizer.unwrap())
+}
+
+/// What `name` of the optimiser's state holds.
+fn state(optimizer: &Optimizer, name: &str) -> Vec<f64> {
+    let state = optimizer.state().unwrap();
+    let (_, found) = state.iter().find(|(entry, _)| entry == name).unwrap();
+    found.to_f64().unwrap()
+}
+
+/// The derivative of sum(p * g) is g.
+fn product(p: &Tensor, gradient: &Value, s: &Session) -> Tensor {
+    let gradient = tensor(s, gradient).cast(p.dtype()).unwrap();
+    p.mul(&gradient).unwrap().sum(&[], false).unwrap()
+}
+
 #[test]
 fn optimisers_step_as_pytorchs() {
     let s = session();
@@ -443,37 +488,12 @@ fn optimisers_step_as_pytorchs() {
     let mut kinds = BTreeSet::new();
     for (i, case) in data["optimisers"].as_array().unwrap().iter().enumerate() {
         let (kind, o) = (case["optimiser"].as_str().unwrap(), &case["options"]);
-        let number = |name: &str, default: f64| o[name].as_f64().unwrap_or(default);
-        if o["amsgrad"] == true || o["maximize"] == true {
-            continue;
-        }
         for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
             let start = tensor(&s, &case["start"]).cast(dtype).unwrap();
             let p = autograd::parameter(&s, &format!("p{i}{dtype}"), &start).unwrap();
-            let beta = |j: usize, default| o["betas"][j].as_f64().unwrap_or(default);
-            let adam = AdamOptions {
-                learning_rate: number("lr", 1e-3),
-                beta1: beta(0, 0.9),
-                beta2: beta(1, 0.999),
-                epsilon: number("eps", 1e-8),
-                weight_decay: number("weight_decay", if kind == "AdamW" { 1e-2 } else { 0.0 }),
+            let Some(mut optimizer) = optimizer(kind, o, &p) else {
+                continue;
             };
-            let mut optimizer = match kind {
-                "SGD" => Optimizer::sgd(
-                    &[&p],
-                    SgdOptions {
-                        learning_rate: number("lr", 1e-3),
-                        momentum: number("momentum", 0.0),
-                        dampening: number("dampening", 0.0),
-                        weight_decay: number("weight_decay", 0.0),
-                        nesterov: o["nesterov"] == true,
-                    },
-                ),
-                "Adam" => Optimizer::adam(&[&p], adam),
-                "AdamW" => Optimizer::adamw(&[&p], adam),
-                _ => continue,
-            }
-            .unwrap();
             kinds.insert(kind.to_string());
             for (step, (gradient, after)) in case["gradients"]
                 .as_array()
@@ -482,13 +502,7 @@ fn optimisers_step_as_pytorchs() {
                 .zip(case["after"].as_array().unwrap())
                 .enumerate()
             {
-                // The derivative of sum(p * g) is g.
-                let loss = p
-                    .mul(&tensor(&s, gradient).cast(dtype).unwrap())
-                    .unwrap()
-                    .sum(&[], false)
-                    .unwrap();
-                optimizer.minimize(&loss).unwrap();
+                optimizer.minimize(&product(&p, gradient, &s)).unwrap();
                 let problem = far(&p.to_f64().unwrap(), &values(after), tolerance);
                 assert!(
                     problem.is_none(),
@@ -499,6 +513,91 @@ fn optimisers_step_as_pytorchs() {
         }
     }
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["Adam", "AdamW", "SGD"]);
+}
+
+/// PyTorch's optimisers on a master copy in `f32`, and its rounding. A loss that is scaled makes no difference.
+#[test]
+fn short_parameters_follow_pytorchs_master_copies() {
+    let s = session();
+    let data = reference();
+    let cases = data["mixed"].as_array().unwrap();
+    for (i, case) in cases.iter().enumerate() {
+        let dtype = match case["dtype"].as_str().unwrap() {
+            "bfloat16" => DType::BF16,
+            _ => DType::F16,
+        };
+        for scaling in [None, Some(LossScale::fixed(1024.0)), Some(LossScale::default())] {
+            let (kind, options) = (case["optimiser"].as_str().unwrap(), &case["options"]);
+            let start = tensor(&s, &case["start"]).cast(dtype).unwrap();
+            let name = format!("p{i}{scaling:?}");
+            let p = autograd::parameter(&s, &name, &start).unwrap();
+            let mut optimizer = optimizer(kind, options, &p).unwrap();
+            optimizer.set_loss_scaling(scaling).unwrap();
+            let (gradients, masters) = (&case["gradients"], &case["masters"]);
+            let mut changed = 0;
+            for (step, after) in case["after"].as_array().unwrap().iter().enumerate() {
+                let before = p.to_f64().unwrap();
+                // In f32: a derivative of f16 would not bear the largest scale.
+                let gradient = tensor(&s, &gradients[step]).cast(DType::F32).unwrap();
+                let wide = p.cast(DType::F32).unwrap();
+                let loss = wide.mul(&gradient).unwrap().sum(&[], false).unwrap();
+                optimizer.minimize(&loss).unwrap();
+                let master = state(&optimizer, &format!("{name}/master"));
+                let problem = far(&master, &values(&masters[step]), 1e-6);
+                assert!(
+                    problem.is_none(),
+                    "{kind} {options} {dtype} {scaling:?}, step {step}: {problem:?}"
+                );
+                let ours = p.to_f64().unwrap();
+                assert_eq!(ours, values(after), "{kind} {options} {dtype} {scaling:?}, step {step}");
+                changed += ours.iter().zip(before).filter(|(a, b)| **a != *b).count();
+            }
+            assert!(changed > 0, "{kind} {options}: nothing was learned");
+            assert_eq!(optimizer.skipped_steps(), 0);
+        }
+    }
+    assert_eq!(cases.len(), 8);
+}
+
+#[test]
+fn losses_are_scaled_and_steps_skipped_as_by_pytorchs_grad_scaler() {
+    let s = session();
+    let data = reference();
+    let cases = data["scaling"].as_array().unwrap();
+    for (i, case) in cases.iter().enumerate() {
+        let (kind, options, scaler) = (case["optimiser"].as_str().unwrap(), &case["options"], &case["scaler"]);
+        let start = tensor(&s, &case["start"]).cast(DType::F32).unwrap();
+        let p = autograd::parameter(&s, &format!("p{i}"), &start).unwrap();
+        let mut optimizer = optimizer(kind, options, &p).unwrap();
+        let number = |name: &str| scaler[name].as_f64().unwrap();
+        let rule = LossScale {
+            initial: number("init_scale"),
+            growth_factor: number("growth_factor"),
+            backoff_factor: number("backoff_factor"),
+            growth_interval: number("growth_interval") as u32,
+        };
+        optimizer.set_loss_scaling(Some(rule)).unwrap();
+        for (step, after) in case["after"].as_array().unwrap().iter().enumerate() {
+            let loss = product(&p, &case["gradients"][step], &s);
+            match case["clip"].as_f64() {
+                None => optimizer.minimize(&loss).unwrap(),
+                Some(norm) => {
+                    optimizer.clear_gradients().unwrap();
+                    autograd::backward(&optimizer.scale_loss(&loss).unwrap()).unwrap();
+                    optimizer.clip_gradient_norm(norm).unwrap();
+                    optimizer.step().unwrap();
+                }
+            }
+            let expected = (case["scales"][step].as_f64(), case["good"][step].as_f64());
+            let ours = state(&optimizer, "loss-scale");
+            assert_eq!((Some(ours[0]), Some(ours[1])), expected, "case {i}, step {step}");
+            assert_eq!(optimizer.loss_scale(), ours[0]);
+            let problem = far(&p.to_f64().unwrap(), &values(after), 1e-6);
+            assert!(problem.is_none(), "{kind} {options}, step {step}: {problem:?}");
+        }
+        assert_eq!(optimizer.skipped_steps(), 4);
+    }
+    assert_eq!(cases.len(), 4);
 }
 
 #[test]

@@ -80,49 +80,6 @@ pub(super) fn map2<T: Real>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T
     }
 }
 
-/// y[i] = f(y[i], x[i])
-#[inline(always)]
-pub(super) fn update<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T, T) -> T + Copy + Sync) {
-    assert_eq!(x.len(), y.len());
-    let run = |x: &[T], y: &mut [T]| {
-        wide(
-            #[inline(always)]
-            move || {
-                for (y, &x) in y.iter_mut().zip(x) {
-                    *y = f(*y, x);
-                }
-            },
-        );
-    };
-    if parallel(x.len()) {
-        y.par_chunks_mut(CHUNK)
-            .zip(x.par_chunks(CHUNK))
-            .for_each(|(y, x)| run(x, y));
-    } else {
-        run(x, y);
-    }
-}
-
-/// x[i] = f(x[i])
-#[inline(always)]
-pub(super) fn change<T: Real>(x: &mut [T], f: impl Fn(T) -> T + Copy + Sync) {
-    let run = |x: &mut [T]| {
-        wide(
-            #[inline(always)]
-            move || {
-                for x in x.iter_mut() {
-                    *x = f(*x);
-                }
-            },
-        );
-    };
-    if parallel(x.len()) {
-        x.par_chunks_mut(CHUNK).for_each(run)
-    } else {
-        run(x)
-    }
-}
-
 /// The sum over chunks of `f(range)`, each chunk a fixed range of 0 .. n, added in order.
 pub(super) fn sum_chunks(n: usize, f: impl Fn(std::ops::Range<usize>) -> f64 + Sync) -> f64 {
     let chunk = |i: usize| f(i * CHUNK..n.min((i + 1) * CHUNK));

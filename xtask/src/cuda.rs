@@ -1,5 +1,5 @@
-//! `cargo xtask build --cuda`: the program for NVIDIA cards, on a machine with or without CUDA's toolkit and with or without a
-//! card.
+//! The program for NVIDIA cards, `cargo xtask build --cuda`, on a machine with or without CUDA's toolkit and with or without a card; and
+//! the tests of what is meant for them, on a card where there is one and else on the emulator of `tests/cuda-emulator`.
 //!
 //! The driver and its libraries are loaded when a card is asked for, so that one program runs everywhere; to link it, empty libraries stand
 //! in for them. Kernels are compiled by the toolkit's nvcc where there is one, and else by that of NVIDIA's packages for Python.
@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::process::{cargo, run, succeeds};
-use crate::{console, paths, python};
+use crate::{console, emulator, paths, python};
 
 /// What nvcc needs, in the version that candle is built for. Each without what it asks for: some gigabytes that only run programs.
 const PACKAGES: [&str; 5] = [
@@ -41,32 +41,17 @@ pub fn build(arguments: &[&str]) -> Result<()> {
     let toolkit = toolkit()?;
     let links = stand_ins(&toolkit)?;
     let target = host()?;
-    let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
     println!(
         "building trainyard with CUDA for cards of compute capability {capability} and newer; the first time takes half an hour"
     );
-    run(cargo()
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "trainyard",
-            "--features",
-            "cuda",
-            "--target",
-            &target,
-        ])
-        .env("NVCC", toolkit.join("bin/nvcc"))
-        .env("CUDA_HOME", &toolkit)
-        .env("CUDA_PATH", &toolkit)
-        .env("CUDA_COMPUTE_CAP", capability)
-        .env("CUDARC_CUDA_VERSION", VERSION)
-        .env("NVCC_APPEND_FLAGS", "--compress-mode=size")
-        // Of cudarc: candle asks it to link what it can also load.
-        .env(
-            flags,
-            format!("--cfg feature=\"dynamic-loading\" -L native={}", links.display()),
-        ))?;
+    run(prepared(
+        cargo().args(["build", "--release", "--package", "trainyard", "--features", "cuda"]),
+        &target,
+        &toolkit,
+        &links,
+        capability,
+    )
+    .env("NVCC_APPEND_FLAGS", "--compress-mode=size"))?;
     let program = paths::target().join(&target).join("release/trainyard");
     println!(
         "the program is {}; try it: {} run ridge --data FILE.csv --target COLUMN --device cuda",
@@ -74,6 +59,165 @@ pub fn build(arguments: &[&str]) -> Result<()> {
         program.display()
     );
     Ok(())
+}
+
+/// Where tests of what is meant for cards run.
+pub struct Bench {
+    target: String,
+    toolkit: PathBuf,
+    links: PathBuf,
+    capability: String,
+    /// The emulator's folder, where there is no card.
+    pub emulator: Option<PathBuf>,
+    card: String,
+}
+
+/// A card's bench where the machine has one, and else the emulator's.
+pub fn bench() -> Result<Bench> {
+    let target = host()?;
+    let (toolkit, emulator, capability, card) = match card()? {
+        Some((name, capability)) => (toolkit()?, None, capability, name),
+        None => {
+            let folder = emulator::build()?;
+            (emulator::toolkit(), Some(folder), CAPABILITY.to_owned(), String::new())
+        }
+    };
+    let links = stand_ins(&toolkit)?;
+    let bench = Bench {
+        target,
+        toolkit,
+        links,
+        capability,
+        emulator,
+        card,
+    };
+    bench.forget_other_kernels()?;
+    Ok(bench)
+}
+
+impl Bench {
+    /// Cargo for the target and with the features of tests on a card.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = cargo();
+        prepared(
+            command.args(arguments),
+            &self.target,
+            &self.toolkit,
+            &self.links,
+            &self.capability,
+        );
+        command
+            .env("TRAINYARD_TEST_DEVICE", "cuda:0")
+            .env_remove("TRAINYARD_CUDA_EMULATOR");
+        if let Some(folder) = &self.emulator {
+            command.env("TRAINYARD_CUDA_EMULATOR", folder);
+            let mut folders = vec![folder.clone()];
+            folders.extend(
+                std::env::var_os("LD_LIBRARY_PATH")
+                    .iter()
+                    .flat_map(std::env::split_paths),
+            );
+            if let Ok(joined) = std::env::join_paths(folders) {
+                command.env("LD_LIBRARY_PATH", joined);
+            }
+        }
+        command
+    }
+
+    /// What the tests have run on, in words.
+    pub fn shown(&self) -> String {
+        match &self.emulator {
+            Some(_) => "no card here: the CUDA kernels ran on the emulator".to_owned(),
+            None => format!("the CUDA kernels ran on {}", self.card),
+        }
+    }
+
+    /// Kernels that another nvcc has compiled are compiled again: the crate that has them does not notice.
+    fn forget_other_kernels(&self) -> Result<()> {
+        let mark = paths::target().join(&self.target).join("debug/.nvcc");
+        let compiler = self.toolkit.join("bin/nvcc").display().to_string();
+        if fs::read_to_string(&mark).is_ok_and(|text| text == compiler) {
+            return Ok(());
+        }
+        if mark.is_file() {
+            for package in ["candle-kernels", "trainyard-kernels"] {
+                run(cargo().args(["clean", "--quiet", "--package", package, "--target", &self.target]))?;
+            }
+        }
+        let folder = mark.parent().unwrap_or(&mark);
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        fs::write(&mark, compiler).with_context(|| mark.display().to_string())
+    }
+}
+
+/// Runs the kernels' tests on a card or on the emulator. `filters`: for the test runner.
+pub fn test(filters: &[&str]) -> Result<()> {
+    let bench = bench()?;
+    let runner: &[&str] = if succeeds(cargo().args(["nextest", "--version"])) {
+        &["nextest", "run", "--no-tests", "pass", "--no-fail-fast"]
+    } else {
+        &["test", "--lib", "--tests", "--no-fail-fast"]
+    };
+    run(bench
+        .command(runner)
+        .args(["--package", "trainyard-kernels", "--features", "cuda"])
+        .args(filters))?;
+    println!("{}", bench.shown());
+    Ok(())
+}
+
+/// Cargo with what a benchmark of this machine's card is built with; nothing where there is no card.
+pub fn on_card(arguments: &[&str]) -> Result<Option<Command>> {
+    let Some((_, capability)) = card()? else {
+        return Ok(None);
+    };
+    let (toolkit, target) = (toolkit()?, host()?);
+    let links = stand_ins(&toolkit)?;
+    let mut command = cargo();
+    prepared(command.args(arguments), &target, &toolkit, &links, &capability);
+    Ok(Some(command))
+}
+
+/// The machine's first card and its compute capability, such as 90.
+fn card() -> Result<Option<(String, String)>> {
+    let asked = Command::new("nvidia-smi")
+        .args(["--query-gpu=name,compute_cap", "--format=csv,noheader"])
+        .output();
+    if let Ok(output) = asked
+        && output.status.success()
+    {
+        let text = String::from_utf8_lossy(&output.stdout);
+        let Some((name, capability)) = text.lines().next().and_then(|line| line.rsplit_once(',')) else {
+            bail!("nvidia-smi does not say which card this is: {}", text.trim());
+        };
+        return Ok(Some((name.trim().to_owned(), capability.trim().replace('.', ""))));
+    }
+    Ok(Path::new("/dev/nvidiactl")
+        .exists()
+        .then(|| ("an NVIDIA card".to_owned(), CAPABILITY.to_owned())))
+}
+
+/// What cargo is told so that candle's CUDA backend is compiled for this target.
+fn prepared<'a>(
+    command: &'a mut Command,
+    target: &str,
+    toolkit: &Path,
+    links: &Path,
+    capability: &str,
+) -> &'a mut Command {
+    let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
+    command
+        .args(["--target", target])
+        .env("NVCC", toolkit.join("bin/nvcc"))
+        .env("CUDA_HOME", toolkit)
+        .env("CUDA_PATH", toolkit)
+        .env("CUDA_COMPUTE_CAP", capability)
+        .env("CUDARC_CUDA_VERSION", VERSION)
+        // Of cudarc: candle asks it to link what it can also load.
+        .env(
+            flags,
+            format!("--cfg feature=\"dynamic-loading\" -L native={}", links.display()),
+        )
 }
 
 /// The folder with `bin/nvcc` and `include`.
@@ -104,16 +248,23 @@ fn toolkit() -> Result<PathBuf> {
     Ok(toolkit.to_owned())
 }
 
-/// Empty libraries, and the one that is linked.
+/// Empty libraries, and the one that is linked. The emulator's launchers need none.
 fn stand_ins(toolkit: &Path) -> Result<PathBuf> {
-    let folder = paths::target().join("cuda-links");
+    let emulated = toolkit == emulator::toolkit();
+    let folder = paths::target().join(if emulated { "cuda-emulator/links" } else { "cuda-links" });
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     for library in LIBRARIES {
         // An archive of nothing.
         fs::write(folder.join(format!("lib{library}.a")), b"!<arch>\n")?;
     }
-    let runtime = find(toolkit, "libcudart_static.a").context("CUDA's toolkit has no libcudart_static.a")?;
-    fs::copy(&runtime, folder.join("libcudart_static.a")).with_context(|| runtime.display().to_string())?;
+    let runtime = folder.join("libcudart_static.a");
+    if emulated {
+        fs::write(&runtime, b"!<arch>\n")?;
+        fs::write(folder.join("libcudart.a"), b"!<arch>\n")?;
+        return Ok(folder);
+    }
+    let found = find(toolkit, "libcudart_static.a").context("CUDA's toolkit has no libcudart_static.a")?;
+    fs::copy(&found, &runtime).with_context(|| found.display().to_string())?;
     Ok(folder)
 }
 

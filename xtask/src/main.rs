@@ -8,6 +8,7 @@ mod console;
 mod contract;
 mod cuda;
 mod demo;
+mod emulator;
 mod engine;
 mod paths;
 mod plugins;
@@ -30,9 +31,11 @@ Developer commands of Trainyard
   cargo xtask demo              build everything, start the service, train a forecaster on a small real series
   cargo xtask test              format, lints, every test; what CI runs
   cargo xtask test NAME...      only the tests whose name contains one of these (any option of the test runner works too)
+  cargo xtask test --cuda       the kernels' tests on this machine's NVIDIA card, or on the CUDA emulator where there is none
   cargo xtask build --cuda      build the program for NVIDIA cards, with CUDA's toolkit or without; --capability NN: the oldest card
   cargo xtask plugins           build plugins/ to WebAssembly; --guests: the hostile ones of tests/guests as well
   cargo xtask engine            build the Python engine, which runs plugins of Python source
+  cargo xtask emulator          build the CUDA emulator, on which the tests run what is meant for NVIDIA cards
   cargo xtask console           build the web page into the next build of the program; --test: its tests; --browser: those in a browser
   cargo xtask client            make again what of the clients follows from the API's description; --test: the Python client's tests
   cargo xtask bench kernels     one training step: plugin, native and PyTorch; --quick: fewer sizes; --threads N
@@ -40,6 +43,7 @@ Developer commands of Trainyard
   cargo xtask bench dlinear ETTh1.csv     ten epochs of the plugin and of its PyTorch twin
   cargo xtask bench data        rows from TDengine's protocol to batches, and taos-ws-py with pandas; --quick: no memory
   cargo xtask bench broker      the queue beside Celery: jobs a second, round trips; a hundred trials of a sweep
+  cargo xtask bench gpu         training steps on the card beside PyTorch's; --cpu: small ones on the processor; --quick
   cargo xtask bench service     the service under load: answers, starts, live streams
   cargo xtask reference         compute the numbers in tests/reference again, with PyTorch and scikit-learn
 
@@ -66,9 +70,11 @@ fn run(arguments: &[&str]) -> Result<()> {
         }
         ["setup"] => setup::run(),
         ["demo"] => demo::run(),
+        ["test", "--cuda", rest @ ..] => cuda::test(rest),
         ["test", rest @ ..] => test::run(rest),
         ["engine"] => engine::run().map(drop),
         ["build", "--cuda", rest @ ..] => cuda::build(rest),
+        ["emulator"] => emulator::build().map(drop),
         ["console"] => console::build(),
         ["console", "--test"] => console::check(),
         ["console", "--browser", rest @ ..] => console::in_browser(rest),
@@ -81,15 +87,16 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["bench", "dlinear", data] => bench::dlinear(data),
         ["bench", "data", rest @ ..] => bench::data(rest),
         ["bench", "broker"] => bench::broker(),
+        ["bench", "gpu", rest @ ..] => bench::gpu(rest),
         ["bench", "service"] => bench::service(),
         ["bench", ..] => {
             bail!(
-                "say which benchmark: cargo xtask bench kernels [--quick], bench python, bench broker, bench service, bench data [--quick], or bench dlinear ETTh1.csv"
+                "say which benchmark: cargo xtask bench kernels [--quick], bench python, bench broker, bench service, bench gpu [--cpu], bench data [--quick], or bench dlinear ETTh1.csv"
             )
         }
         ["reference"] => reference::run(),
         [
-            command @ ("setup" | "demo" | "engine" | "client" | "console" | "plugins" | "reference"),
+            command @ ("setup" | "demo" | "emulator" | "engine" | "client" | "console" | "plugins" | "reference"),
             rest @ ..,
         ] => {
             bail!(

@@ -90,6 +90,7 @@ fn in_a_process(part: &str, environment: &[(&str, &str)]) -> Output {
     Command::new(std::env::current_exe().expect("a test has a program"))
         .args(["--exact", "part", "--nocapture", "--include-ignored"])
         .env(PART, part)
+        .env("RUST_BACKTRACE", "0")
         .envs(environment.iter().copied())
         .output()
         .expect("the test's own program runs")
@@ -378,7 +379,8 @@ fn asserts() {
     let mut out = card.upload(&[0i32; 32]);
     launch!(card, "asserts", config(1, 32, 0), &32u32, &mut out).expect("the assertion holds");
     assert_eq!(card.download(&out), [1; 32]);
-    launch!(card, "asserts", config(1, 32, 0), &7u32, &mut out).expect("a launch does not wait for its kernel");
+    // The launch itself does not wait for its kernel; what cudarc does after it may know already.
+    let _ = launch!(card, "asserts", config(1, 32, 0), &7u32, &mut out);
     let error = card.stream.synchronize().expect_err("the assertion does not hold");
     assert_eq!(error.0, sys::CUresult::CUDA_ERROR_ASSERT);
     assert!(card.stream.clone_htod(&[1f32]).is_err(), "no call succeeds any more");

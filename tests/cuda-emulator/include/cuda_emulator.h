@@ -44,6 +44,9 @@
 #define __restrict__ __restrict
 #endif
 
+/// Of functions whose accesses are not looked at: not inlined either, since what they become part of is.
+#define CUDA_EMULATOR_UNCHECKED __attribute__((noinline, no_sanitize("address", "kernel-address", "alignment")))
+
 #undef assert
 #define assert(condition) ((condition) ? (void)0 : ::cuda_emulator::assertion(#condition, __FILE__, __LINE__, __func__))
 
@@ -149,9 +152,9 @@ template <typename... A, void (*function)(A...)> struct Call<function> {
     static constexpr unsigned count = sizeof...(A);
     static constexpr unsigned sizes[sizeof...(A) + 1] = {sizeof(A)..., 0};
     static constexpr bool pointers[sizeof...(A) + 1] = {std::is_pointer_v<A>..., false};
-    static void call(void **arguments) { unpack(arguments, std::index_sequence_for<A...>{}); }
+    CUDA_EMULATOR_UNCHECKED static void call(void **arguments) { unpack(arguments, std::index_sequence_for<A...>{}); }
     // The arguments themselves are the caller's memory.
-    template <size_t... I> __attribute__((no_sanitize("kernel-address", "alignment"))) static void unpack(void **arguments, std::index_sequence<I...>) {
+    template <size_t... I> CUDA_EMULATOR_UNCHECKED static void unpack(void **arguments, std::index_sequence<I...>) {
         (void)arguments;
         function(*static_cast<std::remove_reference_t<A> *>(arguments[I])...);
     }
@@ -246,7 +249,7 @@ static inline long long clock64() { return cuda_emulator_clock(); }
 
 #undef CUDA_EMULATOR_ATOMIC
 #define CUDA_EMULATOR_ATOMIC(name, type, expression)                                                                           \
-    __attribute__((no_sanitize("kernel-address"))) static inline type name(type *address, type value) {                        \
+    CUDA_EMULATOR_UNCHECKED static inline type name(type *address, type value) {                        \
         ::cuda_emulator::atomic_access(address, sizeof(type));                                                                 \
         type old = *address;                                                                                                   \
         *address = (expression);                                                                                               \
@@ -261,7 +264,7 @@ static inline long long clock64() { return cuda_emulator_clock(); }
     CUDA_EMULATOR_ATOMIC(atomicOr, type, old | value)                                                                          \
     CUDA_EMULATOR_ATOMIC(atomicXor, type, old ^ value)
 #define CUDA_EMULATOR_CAS(type)                                                                                                \
-    __attribute__((no_sanitize("kernel-address"))) static inline type atomicCAS(type *address, type compare, type value) {     \
+    CUDA_EMULATOR_UNCHECKED static inline type atomicCAS(type *address, type compare, type value) {     \
         ::cuda_emulator::atomic_access(address, sizeof(type));                                                                 \
         type old = *address;                                                                                                   \
         if (old == compare)                                                                                                    \

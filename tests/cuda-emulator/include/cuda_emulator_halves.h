@@ -184,7 +184,7 @@ static inline float __high2float(__nv_bfloat162 p) { return float(p.y); }
     static inline T hrint(T a) { return T(std::nearbyint(float(a))); }                                                         \
     static inline T htrunc(T a) { return T(std::trunc(float(a))); }                                                            \
     CUDA_EMULATOR_ATOMIC(atomicAdd, T, old + value)                                                                            \
-    __attribute__((no_sanitize("kernel-address"))) static inline T2 atomicAdd(T2 *address, T2 value) {                         \
+    static inline T2 atomicAdd(T2 *address, T2 value) {                                                                        \
         return T2(atomicAdd(&address->x, value.x), atomicAdd(&address->y, value.y));                                           \
     }
 CUDA_EMULATOR_OPERATIONS(__half, __half2)

@@ -110,6 +110,7 @@ extern "C" __global__ void not_aligned(const float *in, float4 *out) { out[0] = 
 extern "C" __global__ void past_shared(int *out) {
     __shared__ int values[32];
     values[threadIdx.x] = 0;
+    __syncthreads();
     out[threadIdx.x] = values[threadIdx.x + 1];
 }
 

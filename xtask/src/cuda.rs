@@ -124,8 +124,43 @@ impl Bench {
         command
     }
 
+    /// The program with CUDA as the tests have it.
+    pub fn program(&self) -> Result<PathBuf> {
+        run(&mut self.command(&["build", "--package", "trainyard", "--features", "cuda"]))?;
+        Ok(paths::target().join(&self.target).join("debug/trainyard"))
+    }
+
+    /// Lints of what is compiled with CUDA alone.
+    pub fn lint(&self) -> Result<()> {
+        run(self
+            .command(&[
+                "clippy",
+                "--package",
+                "trainyard-kernels",
+                "--features",
+                "cuda",
+                "--all-targets",
+            ])
+            .args(["--", "-D", "warnings"]))
+    }
+
+    /// The kernels' tests. `filters`: for the test runner.
+    pub fn test(&self, filters: &[&str]) -> Result<()> {
+        let runner: &[&str] = if succeeds(cargo().args(["nextest", "--version"])) {
+            &["nextest", "run", "--no-tests", "pass", "--no-fail-fast"]
+        } else {
+            &["test", "--lib", "--tests", "--no-fail-fast"]
+        };
+        run(self
+            .command(runner)
+            .args(["--package", "trainyard-kernels", "--features", "cuda"])
+            .args(filters))?;
+        println!("{}", self.shown());
+        Ok(())
+    }
+
     /// What the tests have run on, in words.
-    pub fn shown(&self) -> String {
+    fn shown(&self) -> String {
         match &self.emulator {
             Some(_) => "no card here: the CUDA kernels ran on the emulator".to_owned(),
             None => format!("the CUDA kernels ran on {}", self.card),
@@ -152,18 +187,25 @@ impl Bench {
 
 /// Runs the kernels' tests on a card or on the emulator. `filters`: for the test runner.
 pub fn test(filters: &[&str]) -> Result<()> {
-    let bench = bench()?;
-    let runner: &[&str] = if succeeds(cargo().args(["nextest", "--version"])) {
-        &["nextest", "run", "--no-tests", "pass", "--no-fail-fast"]
-    } else {
-        &["test", "--lib", "--tests", "--no-fail-fast"]
-    };
-    run(bench
-        .command(runner)
-        .args(["--package", "trainyard-kernels", "--features", "cuda"])
-        .args(filters))?;
-    println!("{}", bench.shown());
-    Ok(())
+    bench()?.test(filters)
+}
+
+/// Builds the emulator and, if asked for, a program that runs on it.
+pub fn emulator(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        [] => emulator::build().map(drop),
+        ["--program"] => {
+            let folder = emulator::build()?;
+            let program = bench()?.program()?;
+            println!(
+                "to run it on the emulator: LD_LIBRARY_PATH={} {} run ridge --data FILE.csv --target COLUMN --device cuda",
+                folder.display(),
+                program.display()
+            );
+            Ok(())
+        }
+        _ => bail!("cargo xtask emulator takes --program and nothing else"),
+    }
 }
 
 /// Cargo with what a benchmark of this machine's card is built with; nothing where there is no card.

@@ -35,7 +35,7 @@ Developer commands of Trainyard
   cargo xtask build --cuda      build the program for NVIDIA cards, with CUDA's toolkit or without; --capability NN: the oldest card
   cargo xtask plugins           build plugins/ to WebAssembly; --guests: the hostile ones of tests/guests as well
   cargo xtask engine            build the Python engine, which runs plugins of Python source
-  cargo xtask emulator          build the CUDA emulator, on which the tests run what is meant for NVIDIA cards
+  cargo xtask emulator          build the CUDA emulator, on which the tests run what is meant for NVIDIA cards; --program: and a program for it
   cargo xtask console           build the web page into the next build of the program; --test: its tests; --browser: those in a browser
   cargo xtask client            make again what of the clients follows from the API's description; --test: the Python client's tests
   cargo xtask bench kernels     one training step: plugin, native and PyTorch; --quick: fewer sizes; --threads N
@@ -74,7 +74,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["test", rest @ ..] => test::run(rest),
         ["engine"] => engine::run().map(drop),
         ["build", "--cuda", rest @ ..] => cuda::build(rest),
-        ["emulator"] => emulator::build().map(drop),
+        ["emulator", rest @ ..] => cuda::emulator(rest),
         ["console"] => console::build(),
         ["console", "--test"] => console::check(),
         ["console", "--browser", rest @ ..] => console::in_browser(rest),
@@ -96,7 +96,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         }
         ["reference"] => reference::run(),
         [
-            command @ ("setup" | "demo" | "emulator" | "engine" | "client" | "console" | "plugins" | "reference"),
+            command @ ("setup" | "demo" | "engine" | "client" | "console" | "plugins" | "reference"),
             rest @ ..,
         ] => {
             bail!(

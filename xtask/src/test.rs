@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use trainyard_test_servers::Postgres;
 
 use crate::process::{cargo, run as run_command, succeeds};
-use crate::{client, console, contract, engine, paths, plugins, python, servers, setup};
+use crate::{client, console, contract, cuda, emulator, engine, paths, plugins, python, servers, setup};
 
 /// With `filters` (names or options for the test runner): only the tests they choose, without the other checks.
 pub fn run(filters: &[&str]) -> Result<()> {
@@ -71,6 +71,34 @@ pub fn run(filters: &[&str]) -> Result<()> {
         }
     }
 
+    // What is meant for NVIDIA cards: on a card where there is one, and else on the emulator. It is compiled by itself, which takes long
+    // the first time; so who asks for some tests gets those of cards when he names them.
+    let mut cards = None;
+    if everything || filters.iter().any(|filter| filter.contains("card")) {
+        match emulator::available() {
+            Ok(()) => {
+                let mut bench = None;
+                steps.run("CUDA emulator or toolkit", || {
+                    bench = Some(cuda::bench()?);
+                    Ok(())
+                });
+                if let Some(bench) = bench {
+                    if everything {
+                        steps.run("lints of CUDA", || bench.lint());
+                        steps.run("kernels with CUDA", || bench.test(&[]));
+                    }
+                    if built {
+                        steps.run("program with CUDA", || {
+                            cards = Some((emulator::build()?, bench.program()?));
+                            Ok(())
+                        });
+                    }
+                }
+            }
+            Err(error) => steps.skip("kernels with CUDA", &error.to_string()),
+        }
+    }
+
     if built {
         let postgres = servers::start();
         let python = python::for_tests();
@@ -86,6 +114,11 @@ pub fn run(filters: &[&str]) -> Result<()> {
             }
             if let Some(postgres) = &postgres {
                 command.env(Postgres::SHARED, postgres.address());
+            }
+            if let Some((emulator, program)) = &cards {
+                command
+                    .env("TRAINYARD_CUDA_EMULATOR", emulator)
+                    .env("TRAINYARD_CUDA_PROGRAM", program);
             }
             command
         };

@@ -134,6 +134,10 @@ int launch_result = 0;
 bool abandoned = false;
 
 Thread threads[MAX_THREADS];
+/// Of each warp, the lanes that have not ended, and those that wait for others of their warp.
+struct {
+    unsigned live, waiting;
+} warps[MAX_WARPS];
 Fiber fibers[MAX_THREADS];
 Fiber *idle[MAX_THREADS];
 unsigned idle_count = 0;
@@ -184,6 +188,10 @@ const char *kernel_name() { return launch ? launch->kernel->name : "?"; }
     die("kernel %s, block (%u, %u, %u): %s", kernel_name(), b.x, b.y, b.z, text);
 }
 
+bool same_place(const Place &a, const Place &b) {
+    return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
+}
+
 const char *short_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
@@ -199,7 +207,9 @@ void settle_doubt();
 bool in_doubt();
 
 void prepare(Fiber &fiber) {
-    auto *top = reinterpret_cast<void **>(fiber.stack + STACK);
+    // Not all at the same place of a page, or they would drive each other out of the cache.
+    size_t shift = size_t(&fiber - fibers) % 16 * 256;
+    auto *top = reinterpret_cast<void **>(fiber.stack + STACK - shift);
 #if defined(__x86_64__)
     // Where a function begins, the stack is aligned but for the address to return to.
     *--top = nullptr;
@@ -280,7 +290,7 @@ void open_barrier(Thread *last) {
             continue;
         if (!first)
             first = &thread;
-        if (thread.place.line != first->place.line || strcmp(thread.place.file, first->place.file) != 0) {
+        if (!same_place(thread.place, first->place)) {
             current = &thread;
             kernel_died("threads of one block wait at different barriers: this one at %s:%d, thread (%u, %u, %u) at %s:%d",
                         short_name(thread.place.file), thread.place.line, first->index.x, first->index.y, first->index.z,
@@ -333,16 +343,17 @@ void join_clocks(unsigned warp, unsigned present) {
 
 /// Whether all threads of the mask that still run wait for this; lets them go on if so.
 bool finish_in_warp(Thread *one, Thread *last) {
-    unsigned warp = one->number / WARP, present = 0;
+    unsigned warp = one->number / WARP, present = one->mask & warps[warp].live;
+    if ((present & ~warps[warp].waiting) != 0)
+        return false;
     for (unsigned lane = 0; lane < WARP; lane++) {
-        Thread *other = lane_of(warp, lane);
-        if (!(one->mask >> lane & 1) || !other || other->wait == Wait::done)
+        if (!(present >> lane & 1))
             continue;
-        if (other->wait != Wait::warp || other->mask != one->mask || other->vote != one->vote ||
-            other->place.line != one->place.line || strcmp(other->place.file, one->place.file) != 0)
+        Thread *other = lane_of(warp, lane);
+        if (other->mask != one->mask || other->vote != one->vote || !same_place(other->place, one->place))
             return false;
-        present |= 1u << lane;
     }
+    warps[warp].waiting &= ~present;
     // What is asked of all of them together.
     uint64_t sum = 0;
     bool first = true;
@@ -416,6 +427,7 @@ uint64_t in_warp(Place place, int vote, bool is_signed, unsigned mask, uint64_t 
     self->value = value;
     self->source = source;
     self->wait = Wait::warp;
+    warps[self->number / WARP].waiting |= 1u << lane;
     if (!finish_in_warp(self, self))
         suspend();
     return self->result;
@@ -439,10 +451,12 @@ void thread_ended(Thread *thread) {
     if (live > 0 && waiting_for_block == live)
         open_barrier(nullptr);
     unsigned warp = thread->number / WARP;
-    for (unsigned lane = 0; lane < WARP; lane++) {
-        Thread *other = lane_of(warp, lane);
-        if (other && other->wait == Wait::warp)
-            finish_in_warp(other, nullptr);
+    warps[warp].live &= ~(1u << thread->number % WARP);
+    for (unsigned lane = 0; warps[warp].waiting >> lane != 0; lane++) {
+        if (warps[warp].waiting >> lane & 1)
+            finish_in_warp(lane_of(warp, lane), nullptr);
+        if (lane == WARP - 1)
+            break;
     }
 }
 
@@ -513,6 +527,10 @@ void run_block() {
     epoch++;
     for (unsigned i = 0; i < thread_count; i++)
         threads[i].wait = Wait::none;
+    for (unsigned warp = 0; warp * WARP < thread_count; warp++) {
+        unsigned lanes = std::min(WARP, thread_count - warp * WARP);
+        warps[warp] = {lanes == WARP ? ~0u : (1u << lanes) - 1, 0};
+    }
     poison(arena, launch->dynamic_shared);
     for (const Shared &variable : variables)
         poison(arena + variable.offset, variable.size);

@@ -146,15 +146,17 @@ fn the_python_and_the_rust_version_of_an_algorithm_give_the_same_model() {
     let plugins = [library.join("mlp.wasm"), root().join("examples/python/mlp.py")]
         .map(|file| Plugin::open(engine, file).unwrap());
     assert_eq!(plugins[1].kind(), Kind::Python);
-    for (task, target) in [
-        (Task::Forecasting, &[][..]),
-        (Task::Regression, &["temp_max"]),
-        (Task::Classification, &["weather"]),
+    for (task, target, precision) in [
+        (Task::Forecasting, &[][..], "f32"),
+        (Task::Regression, &["temp_max"], "f32"),
+        (Task::Classification, &["weather"], "f32"),
+        (Task::Regression, &["temp_max"], "bf16"),
+        (Task::Classification, &["weather"], "f16"),
     ] {
         let outcomes = plugins.each_ref().map(|plugin| {
             let job = Job {
                 dataset: Some(weather(task, target)),
-                parameters: json!({"epochs": 3, "hidden": [24, 8], "dropout": 0.1}),
+                parameters: json!({"epochs": 3, "hidden": [24, 8], "dropout": 0.1, "precision": precision}),
                 seed: 3,
                 ..Job::default()
             };
@@ -175,7 +177,7 @@ fn the_python_and_the_rust_version_of_an_algorithm_give_the_same_model() {
                     .collect::<Vec<_>>(),
             )
         });
-        assert_eq!(outcomes[0].0, outcomes[1].0, "{task}");
+        assert_eq!(outcomes[0].0, outcomes[1].0, "{task} {precision}");
         for ((name, rust), (other, python)) in outcomes[0].1.iter().zip(&outcomes[1].1) {
             assert_eq!(name, other);
             assert!(
@@ -446,6 +448,81 @@ fn networks_have_pytorchs_names_shapes_and_modes() {
          assert before > 0\n\
          opt.step()\n\
          state = opt.state_dict(); opt.load_state_dict(state)",
+    );
+}
+
+#[test]
+fn networks_train_in_short_types() {
+    holds(
+        r#"
+net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 1))
+before = [p.tolist() for p in net.parameters()]
+assert net.to(torch.float16) is net and net.to("cpu") is net
+assert {p.dtype for p in net.parameters()} == {torch.float16}
+assert {b.dtype for b in net.buffers()} == {torch.float32}
+assert net[1].running_mean is dict(net.named_buffers())["1.running_mean"]
+assert trainyard.tensor(before[0]).half().tolist() == net[0].weight.tolist()
+
+x = torch.randn(64, 4)
+y = x.sum(1, keepdim=True).sin()
+opt = optim.AdamW(net.parameters(), lr=0.02, loss_scaling="dynamic")
+assert (opt.loss_scale, opt.skipped_steps) == (65536.0, 0)
+losses = []
+for step in range(60):
+    loss = F.mse_loss(net(x.half()), y)
+    assert loss.dtype == torch.float32
+    losses.append(loss.item())
+    opt.minimize(loss)
+assert losses[-1] < losses[0] / 4, losses
+
+# By hand, as with PyTorch's GradScaler.
+opt = optim.SGD(net.parameters(), lr=0.01, loss_scaling={"init_scale": 2.0**40, "growth_interval": 1})
+for skipped in (1, 2, 3):
+    weight = net[0].weight.tolist()
+    opt.zero_grad()
+    opt.scale_loss(F.mse_loss(net(x.half()), y)).backward()
+    nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    opt.step()
+    assert net[0].weight.tolist() == weight
+    assert (opt.skipped_steps, opt.loss_scale) == (skipped, 2.0 ** (40 - skipped))
+state = opt.state_dict()
+assert state["loss-scale"].tolist() == [2.0**37, 0, 3]
+other = optim.SGD(net.parameters(), lr=0.01, loss_scaling="dynamic")
+other.load_state_dict(state)
+assert (other.skipped_steps, other.loss_scale) == (3, 2.0**37)
+
+fixed = optim.SGD(net.parameters(), lr=0.01, loss_scaling=128)
+plain = optim.SGD(net.parameters())
+assert (fixed.loss_scale, plain.loss_scale) == (128.0, 1.0)
+for wrong in (0.0, -1.0, float("nan"), "yes", {"scale": 1.0}, {"growth_factor": 0.5}, True):
+    try:
+        optim.SGD(net.parameters(), loss_scaling=wrong)
+        assert False, wrong
+    except ValueError as error:
+        print(error)
+for call in (
+    lambda: net.to(torch.float32),
+    lambda: nn.Linear(2, 2).to(torch.int64),
+    lambda: optim.SGD([{"params": net[0].parameters()}, {"params": net[4].parameters()}], loss_scaling=2.0),
+):
+    try:
+        call()
+        assert False
+    except (RuntimeError, TypeError, ValueError) as error:
+        print(error)
+
+shared = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+shared[1].weight = shared[0].weight
+shared.bfloat16()
+assert shared[1].weight is shared[0].weight and shared[0].weight.dtype == torch.bfloat16
+attention = nn.MultiheadAttention(8, 2, batch_first=True).bfloat16()
+q = torch.randn(2, 5, 8).bfloat16()
+for need in (True, False):
+    assert attention(q, q, q, need_weights=need, is_causal=True)[0].dtype == torch.bfloat16
+lstm = nn.LSTM(3, 4, batch_first=True).to(dtype=torch.bfloat16)
+assert lstm(torch.randn(2, 5, 3).bfloat16())[0].dtype == torch.bfloat16
+assert nn.Linear(2, 2).double()(torch.ones(1, 2).double()).dtype == torch.float64
+"#,
     );
 }
 

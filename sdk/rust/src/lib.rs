@@ -61,7 +61,7 @@
 //! |---|---|
 //! | [`Tensor`] | arrays of numbers: creation, arithmetic, reductions, shapes |
 //! | [`nn`] | layers, activations, losses |
-//! | [`optim`] | optimisers and learning-rate schedules |
+//! | [`optim`] | optimisers, learning-rate schedules, training in `bf16` and `f16` |
 //! | [`Epochs`] | the training loop: progress, validation, early stopping, best parameters, checkpoints |
 //! | [`data`] | what is to be learned, and its batches |
 //! | [`metrics`] | how good a model is |

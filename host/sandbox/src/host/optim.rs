@@ -1,10 +1,12 @@
 //! The interface `optim`.
 
-use crate::bindings::trainyard::plugin::optim::{AdamOptions, Host as Functions, HostOptimizer, SgdOptions};
+use crate::bindings::trainyard::plugin::optim::{
+    AdamOptions, Host as Functions, HostOptimizer, LossScaling, SgdOptions,
+};
 use crate::bindings::trainyard::plugin::types::Error;
 use crate::host::convert::{limit_error, to_wit};
 use crate::host::{Answer, Host};
-use trainyard_kernels::optim::{self, Optimizer};
+use trainyard_kernels::optim::{self, LossScale, Optimizer};
 use trainyard_kernels::{Result, Tensor};
 use wasmtime::component::Resource;
 
@@ -85,6 +87,33 @@ impl HostOptimizer for Host {
         }
         let state: Vec<_> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor)).collect();
         self.with(&optimizer, |optimizer| optimizer.load_state(&state))
+    }
+
+    fn set_loss_scaling(&mut self, optimizer: Handle, scaling: Option<LossScaling>) -> Answer<()> {
+        let scaling = scaling.map(|scaling| LossScale {
+            initial: scaling.initial,
+            growth_factor: scaling.growth_factor,
+            backoff_factor: scaling.backoff_factor,
+            growth_interval: scaling.growth_interval,
+        });
+        self.with(&optimizer, |optimizer| optimizer.set_loss_scaling(scaling))
+    }
+
+    fn scale_loss(&mut self, optimizer: Handle, loss: Resource<Tensor>) -> Answer<Resource<Tensor>> {
+        const OPERATION: &str = "optim.scale-loss";
+        self.name(OPERATION);
+        let loss = self.tensor(&loss)?.clone();
+        let scaled = self.with(&optimizer, |optimizer| optimizer.scale_loss(&loss))?;
+        self.keep(OPERATION, Ok(scaled))
+    }
+
+    fn loss_scale(&mut self, optimizer: Handle) -> f64 {
+        self.optimizers.get(&optimizer).map_or(f64::NAN, Optimizer::loss_scale)
+    }
+
+    fn skipped_steps(&mut self, optimizer: Handle) -> u32 {
+        let skipped = self.optimizers.get(&optimizer).map_or(0, Optimizer::skipped_steps);
+        u32::try_from(skipped).unwrap_or(u32::MAX)
     }
 
     fn drop(&mut self, optimizer: Handle) -> wasmtime::Result<()> {

@@ -715,6 +715,10 @@ class Tensor:
         """As `float16`."""
         return self.to(float16)
 
+    def bfloat16(self) -> Tensor:
+        """As `bfloat16`."""
+        return self.to(bfloat16)
+
     def long(self) -> Tensor:
         """As `int64`."""
         return self.to(int64)

@@ -100,7 +100,7 @@ class Trainer:
                 minimize(value)
             else:
                 optimizer.zero_grad()
-                value.backward()
+                optimizer.scale_loss(value).backward()
                 optimizer.clip_grad_norm(clip)
                 optimizer.step()
             report.step += 1

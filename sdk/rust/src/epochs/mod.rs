@@ -236,7 +236,7 @@ impl Epoch<'_> {
             None => self.optimizer.minimize(loss)?,
             Some(max_norm) => {
                 self.optimizer.zero_grad()?;
-                loss.backward()?;
+                self.optimizer.scale_loss(loss)?.backward()?;
                 self.optimizer.clip_grad_norm(max_norm)?;
                 self.optimizer.step()?;
             }

@@ -50,14 +50,16 @@ impl Scope {
         Self::with_dtype(DType::F32)
     }
 
-    /// As [`new`](Scope::new), with parameters of another type.
+    /// As [`new`](Scope::new), with parameters of another type. Inputs are to be of that type as well: see [`dtype`](Scope::dtype).
+    /// Buffers of a network of `Bf16` or `F16` are `F32`, so that running statistics keep their digits.
     pub fn with_dtype(dtype: DType) -> Self {
         Self::root(dtype, None)
     }
 
     /// For evaluation and prediction: parameters are the tensors of `model`, not trainable, not in training mode.
     pub fn load(model: &Model) -> Self {
-        Self::root(DType::F32, Some(model.clone()))
+        let first = model.state_dict().first().map(|(_, tensor)| tensor.dtype());
+        Self::root(first.unwrap_or(DType::F32), Some(model.clone()))
     }
 
     fn root(dtype: DType, source: Option<Model>) -> Self {
@@ -71,6 +73,12 @@ impl Scope {
                 training,
             }),
         }
+    }
+
+    /// The type of the parameters, which the network's inputs are to be of: that of [`with_dtype`](Scope::with_dtype), or of the first
+    /// tensor of a model that was loaded.
+    pub fn dtype(&self) -> DType {
+        self.shared.dtype
     }
 
     /// The scope of a part of the network: names made in it begin with `name` and a dot.
@@ -98,10 +106,18 @@ impl Scope {
         if self.shared.entries.borrow().iter().any(|entry| entry.name == name) {
             return Err(format!("two tensors are called `{name}`: give their layers different scopes").into());
         }
+        let wide = match self.shared.dtype {
+            DType::Bf16 | DType::F16 => DType::F32,
+            dtype => dtype,
+        };
         let tensor = match (&self.shared.source, begin) {
             (Some(model), _) => model.tensor(&name)?.clone(),
-            (None, Begin::Parameter(init)) => autograd::parameter(&name, &init.create(&shape, self.shared.dtype)?)?,
-            (None, Begin::Buffer(value)) => Tensor::full(&shape, value, self.shared.dtype)?,
+            // Drawn as in `F32` and then rounded: a network begins with the same weights in every type but `F64`.
+            (None, Begin::Parameter(init)) => {
+                let value = init.create(&shape, wide)?.cast(self.shared.dtype)?;
+                autograd::parameter(&name, &value)?
+            }
+            (None, Begin::Buffer(value)) => Tensor::full(&shape, value, wide)?,
         };
         let found = tensor.shape();
         if found != shape {

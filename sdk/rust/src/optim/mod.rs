@@ -7,9 +7,36 @@
 //! optimizer.minimize(loss)?;
 //! # Ok(()) }
 //! ```
+//!
+//! Parameters can be of `bf16` or `f16`, for a GPU: the processor is quickest with `f32`. What a network computes then takes half the
+//! memory. The optimiser keeps a master copy of the parameters in `f32`, in which small steps add up. `f16` wants
+//! [loss scaling](LossScaling) as well, since its small gradients would become zero. Inputs are cast to the type of the parameters,
+//! and predictions back to `f32` before the loss:
+//!
+//! ```no_run
+//! # use trainyard_sdk::{data, data::Split, DType, nn::{mse_loss, Linear, Module, Scope}, optim::{AdamW, LossScaling}, Result};
+//! # fn example() -> Result<()> {
+//! let scope = Scope::with_dtype(DType::F16);
+//! let net = Linear::new(&scope, 8, 1)?;
+//! let optimizer = AdamW::new(1e-3)
+//!     .loss_scaling(LossScaling::Dynamic)
+//!     .build(&scope.parameters())?;
+//! for batch in data::batches(Split::Train) {
+//!     let batch = batch?;
+//!     let prediction = net.forward(&batch.x.cast(scope.dtype())?)?;
+//!     optimizer.minimize(&mse_loss(&prediction.cast(DType::F32)?, &batch.y)?)?;
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! [`Precision`] makes that choice a parameter of an algorithm.
 
+mod precision;
+mod scaling;
 mod schedule;
 
+pub use precision::Precision;
+pub use scaling::LossScaling;
 pub use schedule::Schedule;
 
 use crate::Choice;
@@ -19,18 +46,19 @@ use crate::tensor::{Tensor, borrow_all};
 
 /// Stochastic gradient descent, with momentum if wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Sgd(raw::SgdOptions);
+pub struct Sgd(raw::SgdOptions, LossScaling);
 
 impl Sgd {
     /// With that learning rate, and neither momentum nor weight decay.
     pub fn new(learning_rate: f64) -> Self {
-        Self(raw::SgdOptions {
+        let options = raw::SgdOptions {
             learning_rate,
             momentum: 0.0,
             dampening: 0.0,
             weight_decay: 0.0,
             nesterov: false,
-        })
+        };
+        Self(options, LossScaling::None)
     }
 
     /// The part of the last step that is taken again, from 0 up to but without 1.
@@ -57,9 +85,15 @@ impl Sgd {
         self
     }
 
+    /// Scales losses; for parameters of `f16`.
+    pub fn loss_scaling(mut self, scaling: LossScaling) -> Self {
+        self.1 = scaling;
+        self
+    }
+
     /// The optimiser of those parameters.
     pub fn build(self, parameters: &[Tensor]) -> Result<Optimizer> {
-        Ok(Optimizer(raw::Optimizer::sgd(&borrow_all(parameters), self.0)?))
+        Optimizer(raw::Optimizer::sgd(&borrow_all(parameters), self.0)?).scaled(self.1)
     }
 }
 
@@ -77,12 +111,12 @@ macro_rules! adam {
     ($(#[$doc:meta])+ $name:ident, $constructor:ident, $decay:literal, $decay_doc:literal) => {
         $(#[$doc])+
         #[derive(Clone, Copy, Debug)]
-        pub struct $name(raw::AdamOptions);
+        pub struct $name(raw::AdamOptions, LossScaling);
 
         impl $name {
             /// With that learning rate, betas 0.9 and 0.999, epsilon 1e-8.
             pub fn new(learning_rate: f64) -> Self {
-                Self(adam_options(learning_rate, $decay))
+                Self(adam_options(learning_rate, $decay), LossScaling::None)
             }
 
             /// How slowly the averages of the gradient and of its square follow, each from 0 up to but without 1.
@@ -103,9 +137,15 @@ macro_rules! adam {
                 self
             }
 
+            /// Scales losses; for parameters of `f16`.
+            pub fn loss_scaling(mut self, scaling: LossScaling) -> Self {
+                self.1 = scaling;
+                self
+            }
+
             /// The optimiser of those parameters.
             pub fn build(self, parameters: &[Tensor]) -> Result<Optimizer> {
-                Ok(Optimizer(raw::Optimizer::$constructor(&borrow_all(parameters), self.0)?))
+                Optimizer(raw::Optimizer::$constructor(&borrow_all(parameters), self.0)?).scaled(self.1)
             }
         }
     };
@@ -155,16 +195,46 @@ impl Kind {
 pub struct Optimizer(raw::Optimizer);
 
 impl Optimizer {
+    // A plugin that scales nothing then has no code for it.
+    #[inline(always)]
+    fn scaled(self, scaling: LossScaling) -> Result<Self> {
+        if !matches!(scaling, LossScaling::None) {
+            self.set_loss_scaling(scaling)?;
+        }
+        Ok(self)
+    }
+
     /// A whole training step in one call: forgets the gradients, computes those of `loss`, and changes every trainable
-    /// parameter by its gradient. A parameter that the loss does not depend on is an error that names it.
+    /// parameter by its gradient. A parameter that the loss does not depend on is an error that names it. With
+    /// [loss scaling](LossScaling) the loss is scaled here.
     pub fn minimize(&self, loss: &Tensor) -> Result<()> {
         self.0.minimize(loss.raw())
     }
 
     /// Changes every trainable parameter by its gradient, after [`Tensor::backward`]. One without a gradient is an error that
-    /// names it.
+    /// names it. With loss scaling, go backward from [`scale_loss`](Self::scale_loss).
     pub fn step(&self) -> Result<()> {
         self.0.step()
+    }
+
+    /// Switches loss scaling on or off, from the beginning.
+    pub fn set_loss_scaling(&self, scaling: LossScaling) -> Result<()> {
+        self.0.set_loss_scaling(scaling.to_raw())
+    }
+
+    /// The loss times the scale: what to go backward from before [`step`](Self::step). Without loss scaling it is the loss itself.
+    pub fn scale_loss(&self, loss: &Tensor) -> Result<Tensor> {
+        Tensor::wrap(self.0.scale_loss(loss.raw()))
+    }
+
+    /// What losses are multiplied by now; 1 without loss scaling.
+    pub fn loss_scale(&self) -> f64 {
+        self.0.loss_scale()
+    }
+
+    /// Steps that loss scaling has skipped, because a gradient was not finite.
+    pub fn skipped_steps(&self) -> usize {
+        self.0.skipped_steps() as usize
     }
 
     /// Forgets the gradients of all parameters.
@@ -182,7 +252,7 @@ impl Optimizer {
         self.0.set_learning_rate(value)
     }
 
-    /// Scales all gradients so that their joint norm is at most `max_norm`; gives the norm before.
+    /// Scales all gradients so that their joint norm is at most `max_norm`; gives the norm before. The loss's scale does not count.
     pub fn clip_grad_norm(&self, max_norm: f64) -> Result<f64> {
         self.0.clip_gradient_norm(max_norm)
     }
@@ -192,7 +262,7 @@ impl Optimizer {
         self.0.clip_gradient_value(limit)
     }
 
-    /// Moments and step count by names of its own, for a checkpoint.
+    /// Moments, step count, master copies and loss scale by names of its own, for a checkpoint.
     pub fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
         Ok(self
             .0

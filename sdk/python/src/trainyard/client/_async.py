@@ -150,6 +150,8 @@ class AsyncClient:
         time_limit: Optional[int] = None,
         memory_limit_mb: Optional[int] = None,
         labels: Optional[Sequence[str]] = None,
+        device: Optional[str] = None,
+        tf32: Optional[bool] = None,
         **dataset: Any,
     ) -> AsyncRun:
         """Starts a training.
@@ -158,8 +160,11 @@ class AsyncClient:
         says where rows are, such as `{"source": "tdengine", "device_id": "machine-7"}`; None takes what the model was trained on last.
         Everything else about the data goes by its name: `target`, `lookback`, `horizon`, `task`, `time`, `columns`, `split`, and so on.
         `time_limit` is in seconds, `memory_limit_mb` in MiB. Only a worker that has all `labels` takes it.
+        `device` is `"auto"` (a card where the worker has one that works), `"cpu"`, `"cuda"` or `"cuda:N"`; with `tf32` a card may be
+        faster and less exact.
         """
         limits = {"seed": seed, "time_limit": time_limit, "memory_limit_mb": memory_limit_mb, "labels": labels}
+        limits.update(device=device, tf32=tf32)
         body = await self._submission(model, data, parameters, limits, dataset)
         submitted = models.Submitted(**await self._call("POST", f"/models/{_id(model)}/train", json=body))
         return AsyncRun(self, submitted.model_id, submitted.task_id)
@@ -206,6 +211,8 @@ class AsyncClient:
         time_limit: Optional[int] = None,
         memory_limit_mb: Optional[int] = None,
         labels: Optional[Sequence[str]] = None,
+        device: Optional[str] = None,
+        tf32: Optional[bool] = None,
         **dataset: Any,
     ) -> AsyncSweep:
         """Tries a space of parameters: many trainings, spread over all workers.
@@ -216,6 +223,7 @@ class AsyncClient:
         result. Everything else is as in `train`.
         """
         limits = {"seed": seed, "time_limit": time_limit, "memory_limit_mb": memory_limit_mb, "labels": labels}
+        limits.update(device=device, tf32=tf32)
         body: Dict[str, Any] = {
             "space": dict(space),
             "trials": trials,

@@ -149,6 +149,8 @@ class Client:
         time_limit: Optional[int] = None,
         memory_limit_mb: Optional[int] = None,
         labels: Optional[Sequence[str]] = None,
+        device: Optional[str] = None,
+        tf32: Optional[bool] = None,
         **dataset: Any,
     ) -> Run:
         """Starts a training.
@@ -157,8 +159,11 @@ class Client:
         says where rows are, such as `{"source": "tdengine", "device_id": "machine-7"}`; None takes what the model was trained on last.
         Everything else about the data goes by its name: `target`, `lookback`, `horizon`, `task`, `time`, `columns`, `split`, and so on.
         `time_limit` is in seconds, `memory_limit_mb` in MiB. Only a worker that has all `labels` takes it.
+        `device` is `"auto"` (a card where the worker has one that works), `"cpu"`, `"cuda"` or `"cuda:N"`; with `tf32` a card may be
+        faster and less exact.
         """
         limits = {"seed": seed, "time_limit": time_limit, "memory_limit_mb": memory_limit_mb, "labels": labels}
+        limits.update(device=device, tf32=tf32)
         body = self._submission(model, data, parameters, limits, dataset)
         submitted = models.Submitted(**self._call("POST", f"/models/{_id(model)}/train", json=body))
         return Run(self, submitted.model_id, submitted.task_id)
@@ -205,6 +210,8 @@ class Client:
         time_limit: Optional[int] = None,
         memory_limit_mb: Optional[int] = None,
         labels: Optional[Sequence[str]] = None,
+        device: Optional[str] = None,
+        tf32: Optional[bool] = None,
         **dataset: Any,
     ) -> Sweep:
         """Tries a space of parameters: many trainings, spread over all workers.
@@ -215,6 +222,7 @@ class Client:
         result. Everything else is as in `train`.
         """
         limits = {"seed": seed, "time_limit": time_limit, "memory_limit_mb": memory_limit_mb, "labels": labels}
+        limits.update(device=device, tf32=tf32)
         body: Dict[str, Any] = {
             "space": dict(space),
             "trials": trials,

@@ -105,6 +105,60 @@ class AuditLine(BaseModel):
     """
 
 
+class Card(BaseModel):
+    """
+    A card of a worker. What nobody tells is null.
+    """
+
+    model_config = ConfigDict(
+        extra='allow',
+    )
+    healthy: bool
+    """
+    Whether jobs can use it.
+    """
+    index: int
+    """
+    Its number: `cuda:N`.
+    """
+    memory_mb: int | None = None
+    """
+    MiB of its memory.
+    """
+    memory_used_mb: int | None = None
+    """
+    MiB that are in use, by whomever.
+    """
+    name: str | None = None
+    """
+    What its maker calls it.
+    """
+    power_w: float | None = None
+    """
+    Watts that it takes.
+    """
+    problem: str | None = None
+    """
+    Why not.
+    """
+    promised_mb: int
+    """
+    MiB that the jobs on it were promised.
+    """
+    running: list[str]
+    """
+    The jobs that are on it.
+    """
+    temperature_c: float | None = None
+    """
+    Degrees Celsius.
+    """
+    utilization: float | None = None
+    """
+    Percent of the time that it computes.
+    """
+
+
 class ColumnReport(BaseModel):
     """
     A column's figures.
@@ -653,13 +707,29 @@ class ResourceUsage(BaseModel):
     """
     100 is one core. Live: of the last second; at the end: of the whole run.
     """
+    device: str | None = None
+    """
+    Where the tensors are or were: `cpu`, or the card with its name. Absent until that is known.
+    """
     duration_seconds: float
     """
     Seconds since the run began to be worked on.
     """
+    gpu_memory_mb: float | None = None
+    """
+    MiB of the card, of a run on one. Live: now; at the end: the most there was.
+    """
+    gpu_power_w: float | None = None
+    """
+    Watts that the card takes, of a run on one. Live: now; at the end: on average.
+    """
+    gpu_temperature_c: float | None = None
+    """
+    Degrees Celsius of the card, of a run on one. Live: now; at the end: the most there was.
+    """
     gpu_util: float
     """
-    Percent of the card; 0 without one.
+    Percent of the card; 0 without one. Live: lately; at the end: on average.
     """
     memory_mb: float
     """
@@ -675,9 +745,17 @@ class RunLimits(BaseModel):
     model_config = ConfigDict(
         extra='allow',
     )
+    device: str
+    """
+    Where its tensors are to be: `auto`, `cpu`, `cuda` or `cuda:N`.
+    """
     memory_mb: int
     """
-    MiB.
+    MiB of the process; of a run on a card, what its tensors may hold there.
+    """
+    tf32: bool
+    """
+    Whether a card may use TF32.
     """
     time_seconds: int
     """
@@ -1098,6 +1176,10 @@ class Worker(BaseModel):
     alive: bool
     """
     Whether it has been heard of in the last 15 seconds.
+    """
+    cards: list[Card]
+    """
+    Its cards, whether they work or not.
     """
     cores: int
     """
@@ -1807,6 +1889,12 @@ class TrainBody(BaseModel):
     model_config = ConfigDict(
         extra='allow',
     )
+    device: str | None = None
+    """
+    Where the tensors are to be: `auto` (a card where the worker has one that works, else the processor; as when nothing is
+    said), `cpu`, `cuda` or `cuda:N`. With `cuda` the run goes to a worker with the label `gpu`, unless it has labels of its own.
+    `training_parameters` may say it as well, if the plugin has no parameter of that name; what is said here counts.
+    """
     labels: list[str] | None = None
     """
     What a worker has to have to take the run, such as `gpu`: see `GET /workers`.
@@ -1818,6 +1906,10 @@ class TrainBody(BaseModel):
     seed: int | None = None
     """
     What every random number follows from; a new one each time when it is not said.
+    """
+    tf32: bool | None = None
+    """
+    Whether a card may multiply matrices of f32 with the shorter mantissa of TF32: faster, and less exact. Not when it is not said.
     """
     time_limit: int | None = None
     """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Optional, Tuple, Union
 
 from .. import _host
-from ..tensor import Tensor
+from ..errors import DTypeError
+from ..tensor import Tensor, _promoted
 
 __all__ = [
     "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv1d", "conv2d",
@@ -216,7 +217,14 @@ def one_hot(x: Tensor, num_classes: int) -> Tensor:
     return embedding(x, eye(num_classes))
 
 
-# Losses: the mean over all elements, unless `reduction` says otherwise
+# Losses: the mean over all elements, unless `reduction` says otherwise. Both operands become of the wider type of the two.
+
+
+def _loss(operation: Any, input: Tensor, target: Tensor, *numbers: float) -> Tensor:
+    try:
+        return operation(input, target, *numbers)
+    except DTypeError:
+        return _promoted(lambda x, y: operation(x, y, *numbers), input, target)
 
 
 def _reduced(each: Any, x: Tensor, reduction: str, whole: Any) -> Tensor:
@@ -231,28 +239,28 @@ def _reduced(each: Any, x: Tensor, reduction: str, whole: Any) -> Tensor:
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """(input - target)^2."""
     if reduction == "mean":
-        return _nn.mse_loss(input, target)
+        return _loss(_nn.mse_loss, input, target)
     return _reduced(lambda: (input - target).square(), input, reduction, None)
 
 
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """|input - target|."""
-    return _reduced(lambda: (input - target).abs(), input, reduction, lambda: _nn.l1_loss(input, target))
+    return _reduced(lambda: (input - target).abs(), input, reduction, lambda: _loss(_nn.l1_loss, input, target))
 
 
 def huber_loss(input: Tensor, target: Tensor, delta: float = 1.0) -> Tensor:
     """Quadratic up to `delta`, linear beyond."""
-    return _nn.huber_loss(input, target, float(delta))
+    return _loss(_nn.huber_loss, input, target, float(delta))
 
 
 def smooth_l1_loss(input: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
     """`huber_loss` divided by `beta`."""
-    return _nn.huber_loss(input, target, float(beta)) / beta
+    return _loss(_nn.huber_loss, input, target, float(beta)) / beta
 
 
 def quantile_loss(input: Tensor, target: Tensor, quantile: float) -> Tensor:
     """The pinball loss of a quantile in (0, 1)."""
-    return _nn.quantile_loss(input, target, float(quantile))
+    return _loss(_nn.quantile_loss, input, target, float(quantile))
 
 
 def cross_entropy(input: Tensor, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
@@ -274,7 +282,7 @@ def nll_loss(input: Tensor, target: Tensor) -> Tensor:
 
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor) -> Tensor:
     """Targets from 0 to 1."""
-    return _nn.binary_cross_entropy_with_logits(input, target)
+    return _loss(_nn.binary_cross_entropy_with_logits, input, target)
 
 
 def binary_cross_entropy(input: Tensor, target: Tensor) -> Tensor:

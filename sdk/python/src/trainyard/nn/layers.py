@@ -399,12 +399,12 @@ class MultiheadAttention(Module):
         biases = self.in_proj_bias.chunk(3) if self.in_proj_bias is not None else (None,) * 3
         q, k, v = (self._heads(F.linear(x, w, b)) for x, w, b in zip((query, key, value), weights, biases))
         if attn_mask is not None and not attn_mask.is_floating_point():
-            attn_mask = attn_mask.float() * -1e9
+            attn_mask = (attn_mask.float() * -1e9).to(query.dtype)
         shares = None
         if need_weights:
             scores = q @ k.t() / math.sqrt(self.embed_dim // self.num_heads)
             if is_causal:
-                scores = scores + ones(scores.shape[-2:]).triu(1) * -1e9
+                scores = scores + (ones(scores.shape[-2:]).triu(1) * -1e9).to(scores.dtype)
             if attn_mask is not None:
                 scores = scores + attn_mask
             shares = scores.softmax(-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from ..tensor import Tensor
+from ..tensor import Tensor, _dtype, bfloat16, float16, float32, float64
 from .parameter import Parameter
 
 __all__ = ["Module"]
@@ -186,9 +186,53 @@ class Module:
         function(self)
         return self
 
-    def to(self, *_: Any, **__: Any) -> Module:
-        """Itself: the job has one device."""
+    def to(self, *args: Any, dtype: Any = None, **_: Any) -> Module:
+        """With parameters of another floating-point type. A device is ignored: the job has one.
+
+        The parameters are new ones, with the old values: make the optimiser afterwards. Buffers of a network of `float16` or `bfloat16`
+        are `float32`, so that running statistics keep their digits. Inputs are to be of the parameters' type.
+        """
+        for value in args:
+            if isinstance(value, Tensor):
+                dtype = value.dtype
+            elif not isinstance(value, (str, type(None), bool)):
+                dtype = value
+        if dtype is None:
+            return self
+        dtype = _dtype(dtype, None)
+        if not dtype.is_floating_point:
+            raise TypeError(f"a network's parameters are floating-point, not {dtype!r}")
+        made: Dict[int, Tuple[Parameter, Parameter]] = {}
+        wide = float32 if dtype in (float16, bfloat16) else dtype
+        for module in self.modules():
+            for name, old in list(module.__dict__["_parameters"].items()):
+                if old.dtype == dtype:
+                    continue
+                if old.__dict__.get("_optimizer", lambda: None)() is not None:
+                    raise RuntimeError("an optimiser has these parameters already: call to() first, then make the optimiser")
+                if id(old) not in made:
+                    made[id(old)] = (old, Parameter(old.detach().to(dtype), old.requires_grad))
+                setattr(module, name, made[id(old)][1])
+            for name, buffer in list(module.__dict__["_buffers"].items()):
+                if buffer.is_floating_point() and buffer.dtype != wide:
+                    setattr(module, name, buffer.detach().to(wide))
         return self
+
+    def half(self) -> Module:
+        """`to(float16)`"""
+        return self.to(float16)
+
+    def bfloat16(self) -> Module:
+        """`to(bfloat16)`"""
+        return self.to(bfloat16)
+
+    def float(self) -> Module:
+        """`to(float32)`"""
+        return self.to(float32)
+
+    def double(self) -> Module:
+        """`to(float64)`"""
+        return self.to(float64)
 
     def extra_repr(self) -> str:
         """What `repr` shows in brackets."""

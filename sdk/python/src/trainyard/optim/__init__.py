@@ -1,9 +1,21 @@
-"""Optimisers, as in `torch.optim`. The host changes all parameters of a group in one call."""
+"""Optimisers, as in `torch.optim`. The host changes all parameters of a group in one call.
+
+Parameters of `bfloat16` and `float16` have a master copy in `float32` in the host, in which small steps add up. `float16` wants
+`loss_scaling` as well, since its small gradients would become zero:
+
+    net = Net().to(torch.float16)
+    optimizer = optim.AdamW(net.parameters(), loss_scaling="dynamic")
+    optimizer.minimize(F.mse_loss(net(x.half()).float(), y))
+
+`"dynamic"` begins with 65536 and follows what the gradients bear, as PyTorch's `GradScaler` does; a dict with its `init_scale`,
+`growth_factor`, `backoff_factor` or `growth_interval` changes the defaults, and a number stays as it is. A step with a gradient that is
+not finite is skipped.
+"""
 
 from __future__ import annotations
 
 import weakref
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 from .. import _host
 from ..nn.parameter import Parameter
@@ -12,12 +24,17 @@ from ..tensor import Tensor
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
 
 Groups = Union[Iterable[Parameter], Iterable[Dict[str, Any]]]
+Scaling = Union[None, float, str, Mapping[str, float]]
+
+#: What `GradScaler` calls its options, and its defaults.
+_DYNAMIC = {"init_scale": 65536.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 2000}
 
 
 class Optimizer:
     """The base of optimisers. Each group of parameters has options of its own in `param_groups`."""
 
-    def __init__(self, params: Groups, defaults: Dict[str, Any]) -> None:
+    def __init__(self, params: Groups, defaults: Dict[str, Any], loss_scaling: Scaling = None) -> None:
+        self._scaling = loss_scaling
         given = list(params)
         if not given:
             raise ValueError("there are no parameters to optimise: give net.parameters()")
@@ -39,8 +56,13 @@ class Optimizer:
         for member in members:
             if not isinstance(member, Parameter):
                 raise TypeError(f"an optimiser changes parameters, not {type(member).__name__}: make it an nn.Parameter")
+        if self._scaling is not None and self._hosts:
+            raise ValueError("loss scaling needs all parameters in one group: each group would have a scale of its own")
         group = {**self.defaults, **group, "params": members}
-        self._hosts.append(self._make(members, group))
+        host = self._make(members, group)
+        if self._scaling is not None:
+            _set_scaling(host, self._scaling)
+        self._hosts.append(host)
         self.param_groups.append(group)
         self._rates.append(group["lr"])
         for member in members:
@@ -64,7 +86,7 @@ class Optimizer:
 
     def step(self) -> None:
         """Changes every trainable parameter by its gradient. One without a gradient is an error that names it: freeze it with
-        `requires_grad_(False)` if that is meant."""
+        `requires_grad_(False)` if that is meant. With loss scaling, go backward from `scale_loss(loss)`."""
         self._set_rates()
         for host in self._hosts:
             host.step()
@@ -85,8 +107,22 @@ class Optimizer:
         loss.backward()
         self.step()
 
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """The loss times the scale: what to go backward from before `step`. Without loss scaling it is the loss itself."""
+        return loss if self._scaling is None else self._hosts[0].scale_loss(loss)
+
+    @property
+    def loss_scale(self) -> float:
+        """What losses are multiplied by now; 1 without loss scaling."""
+        return 1.0 if self._scaling is None else self._hosts[0].loss_scale()
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps that loss scaling has skipped, because a gradient was not finite."""
+        return 0 if self._scaling is None else self._hosts[0].skipped_steps()
+
     def clip_grad_norm(self, max_norm: float) -> float:
-        """Scales the gradients so that their joint norm is at most `max_norm`; gives the norm before."""
+        """Scales the gradients so that their joint norm is at most `max_norm`; gives the norm before. The loss's scale does not count."""
         if len(self._hosts) != 1:
             raise ValueError("gradients of several groups cannot be clipped together: use one group")
         return self._hosts[0].clip_gradient_norm(float(max_norm))
@@ -97,7 +133,7 @@ class Optimizer:
             host.clip_gradient_value(float(clip_value))
 
     def state_dict(self) -> Dict[str, Tensor]:
-        """Moments and step counts by names of the host's own, for a checkpoint."""
+        """Moments, step counts, master copies and loss scale by names of the host's own, for a checkpoint."""
         state = {}
         for at, host in enumerate(self._hosts):
             prefix = f"{at}/" if len(self._hosts) > 1 else ""
@@ -112,6 +148,21 @@ class Optimizer:
             host.load_state(own)
 
 
+def _set_scaling(host: Any, scaling: Scaling) -> None:
+    if isinstance(scaling, (int, float)) and not isinstance(scaling, bool):
+        options = {"init_scale": scaling, "growth_factor": 1.0, "backoff_factor": 1.0, "growth_interval": 1}
+    elif isinstance(scaling, Mapping) and not set(scaling) - set(_DYNAMIC):
+        options = {**_DYNAMIC, **scaling}
+    elif scaling == "dynamic":
+        options = _DYNAMIC
+    else:
+        raise ValueError(f"loss_scaling is None, a number, 'dynamic', or a dict of {', '.join(_DYNAMIC)}; not {scaling!r}")
+    initial, growth, backoff, interval = (options[name] for name in _DYNAMIC)
+    # The host says what is wrong with a number; one that does not fit its type would end the instance without a word.
+    interval = min(max(int(interval), 0), 2**32 - 1)
+    host.set_loss_scaling(_host.optim.LossScaling(float(initial), float(growth), float(backoff), interval))
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum if wanted."""
 
@@ -123,10 +174,12 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        loss_scaling: Scaling = None,
     ) -> None:
         super().__init__(
             params,
             {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov},
+            loss_scaling,
         )
 
     def _make(self, parameters: List[Tensor], group: Dict[str, Any]) -> Any:
@@ -152,9 +205,10 @@ class Adam(Optimizer):
         betas: Tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: Optional[float] = None,
+        loss_scaling: Scaling = None,
     ) -> None:
         decay = self._decay if weight_decay is None else weight_decay
-        super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": decay})
+        super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": decay}, loss_scaling)
 
     def _make(self, parameters: List[Tensor], group: Dict[str, Any]) -> Any:
         make = _host.optim.Optimizer.adamw if isinstance(self, AdamW) else _host.optim.Optimizer.adam

@@ -354,7 +354,9 @@ pub fn program(folder: &Path, arguments: &[&str], settings: &[(String, String)])
         .append(true)
         .open(folder.join("errors.txt"))
         .unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trainyard"));
+    let built = env!("CARGO_BIN_EXE_trainyard");
+    let other = settings.iter().find(|(name, _)| name == "TRAINYARD_TEST_PROGRAM");
+    let mut command = Command::new(other.map_or(built, |(_, program)| program));
     command
         .args(arguments)
         .arg("--data-dir")

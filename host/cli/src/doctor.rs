@@ -13,7 +13,7 @@ use trainyard_jobs::local::{DiskArtifacts, LocalFeed};
 use trainyard_jobs::redis::{Redis, RedisBroker};
 use trainyard_jobs::sqlite::{Database, SqliteBroker, SqliteStore};
 use trainyard_parameters::one_line;
-use trainyard_worker::{Services, Worker};
+use trainyard_worker::{Devices, Services, Worker};
 
 /// What came of trying something.
 enum Finding {
@@ -95,6 +95,7 @@ async fn examine(config: &Config, report: &mut Report) {
     artifacts(config, report).await;
     tdengine(config, report).await;
     python(report);
+    cards(config, report).await;
     sandbox(config, report).await;
 }
 
@@ -227,6 +228,59 @@ fn python(report: &mut Report) {
     report.add("python", finding);
 }
 
+/// Looks for the cards that a worker would use, and tries each.
+async fn cards(config: &Config, report: &mut Report) {
+    let Ok(devices) = config.worker.devices.parse::<Devices>() else {
+        // A mistake of the settings, which has been told.
+        return;
+    };
+    let tried = async {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        Ok::<_, String>(trainyard_worker::examine(&program, folder.path(), &devices).await)
+    };
+    let found = match tried.await {
+        Ok(found) => found,
+        Err(error) => return report.add("cards", Bad(format!("they cannot be looked for: {error}"))),
+    };
+    for card in &found.cards {
+        let name = card
+            .name
+            .as_deref()
+            .map_or_else(String::new, |name| format!(" ({name})"));
+        let memory = card
+            .memory_mb
+            .map_or_else(String::new, |memory| format!(", {memory} MiB"));
+        report.add(
+            "cards",
+            match &card.problem {
+                None => Good(format!("cuda:{}{name}{memory}: it computes", card.index)),
+                Some(problem) => {
+                    let text = format!("cuda:{}{name}: {problem}", card.index);
+                    // Whoever names cards wants them.
+                    if devices == Devices::Auto {
+                        Doubtful(text)
+                    } else {
+                        Bad(text)
+                    }
+                }
+            },
+        );
+    }
+    if found.cards.is_empty() {
+        report.add(
+            "cards",
+            match found.problem {
+                Some(problem) => Doubtful(format!(
+                    "none can be used, so trainings run on the processor: {problem}"
+                )),
+                None if devices == Devices::None => Good("none is to be used (worker.devices)".into()),
+                None => Good("there is none, or this build is not for them; trainings run on the processor".into()),
+            },
+        );
+    }
+}
+
 /// Starts a runner, as a worker does.
 async fn sandbox(config: &Config, report: &mut Report) {
     let tried = async {
@@ -247,6 +301,8 @@ async fn sandbox(config: &Config, report: &mut Report) {
         let mut options = config.worker_options(program);
         options.scratch = folder.path().join("scratch");
         options.code = folder.path().join("code");
+        // They have been looked at.
+        options.devices = Devices::None;
         let worker = Worker::start(services, options)
             .await
             .map_err(|error| error.to_string())?;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use trainyard_kernels::Device;
 use trainyard_sandbox::{Control, Description, Event, Job, Limits, Runner};
 use trainyard_worker::artifact::{About, Origin};
 
@@ -41,15 +42,20 @@ pub fn run(options: &RunOptions) -> Result<()> {
             "plugin": {"name": description.name, "version": description.version, "digest": plugin.digest()},
             "parameters": parameters,
             "seed": options.seed,
+            "device": options.limits.device.to_string(),
             "data": dataset.summary(),
         }));
     } else {
         display.say(&dataset.summary().to_string());
         display.say(&format!(
-            "training {} {} with {}",
+            "training {} {} with {}{}",
             description.name,
             description.version,
-            spelled(&parameters)
+            spelled(&parameters),
+            match options.limits.device {
+                Device::Cpu => String::new(),
+                card => format!(" on {card}"),
+            }
         ));
     }
     for warning in dataset.warnings() {

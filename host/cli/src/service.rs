@@ -15,7 +15,7 @@ use trainyard_jobs::s3::S3Artifacts;
 use trainyard_jobs::sqlite::{Database, SqliteBroker, SqliteStore};
 use trainyard_jobs::submission::Allowance;
 use trainyard_jobs::{Artifacts, Broker, Feed, Store, postgres};
-use trainyard_worker::{Services, Worker, WorkerOptions};
+use trainyard_worker::{Devices, Services, Worker, WorkerOptions};
 
 /// Which parts run in this process.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ async fn start(config: &Config, parts: Parts) -> Result<()> {
         .and_then(|fetched| config.tdengine_options(&fetched.path));
 
     // A server takes no jobs, but what somebody waits for (inspections, predictions) is done here.
-    let worker = start_worker(config, &services).await?;
+    let worker = start_worker(config, &services, parts).await?;
     // A server clears away what an earlier one left of uploads, and not what another has.
     let staging = match parts {
         Parts::Worker => None,
@@ -238,14 +238,21 @@ async fn open_database(folder: &Path) -> Result<Database> {
         .map_err(|error| Failure::Service(format!("{}: {error}", folder.display())))
 }
 
-async fn start_worker(config: &Config, services: &Services) -> Result<Worker> {
+async fn start_worker(config: &Config, services: &Services, parts: Parts) -> Result<Worker> {
     let program = std::env::current_exe().map_err(Failure::file("find", Path::new("trainyard")))?;
-    let options = config.worker_options(program);
+    let mut options = config.worker_options(program);
+    if parts == Parts::Server {
+        // It takes no trainings, and nothing else is done on a card.
+        options.devices = Devices::None;
+    }
     let worker = Worker::start(services.clone(), options)
         .await
         .map_err(|error| Failure::Service(error.to_string()))?;
     for missing in &worker.isolation().missing {
         eprintln!("warning: plugins are shut in less than they should be: {missing}");
+    }
+    if let Some(cards) = worker.cards().filter(|_| parts != Parts::Server) {
+        eprintln!("{cards}");
     }
     Ok(worker)
 }
@@ -337,6 +344,9 @@ impl Config {
             warm: worker.warm,
             queues: worker.queues.clone(),
             labels: worker.labels.clone(),
+            // What is no list of cards is a mistake of the configuration, and was refused.
+            devices: worker.devices.parse().unwrap_or_default(),
+            card_check: Duration::from_secs(worker.card_check_seconds),
             allowance: self.allowance(),
             lease: Duration::from_secs(worker.lease_seconds),
             renew: Duration::from_secs(worker.renew_seconds),

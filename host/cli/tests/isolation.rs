@@ -22,9 +22,17 @@ fn a_runner_can_do_its_work_and_nothing_else() {
     let root = tempfile::tempdir().unwrap();
     let scratch = root.path().join("scratch");
     fs::create_dir(&scratch).unwrap();
+    // On a card more of the system can be seen, and nothing of its users.
+    for card in [false, true] {
+        checked(root.path(), &scratch, card);
+    }
+}
+
+fn checked(root: &Path, scratch: &Path, card: bool) {
     let output = Command::new(program())
         .args(["runner", "--self-check"])
-        .arg(&scratch)
+        .args(card.then_some("--card"))
+        .arg(scratch)
         .output()
         .unwrap();
     let lines: Vec<Value> = common::text(&output.stdout)
@@ -44,11 +52,11 @@ fn a_runner_can_do_its_work_and_nothing_else() {
     }
     assert!(output.status.success() && lines.len() > 20, "{lines:?}");
     assert_eq!(
-        fs::read_dir(root.path()).unwrap().count(),
+        fs::read_dir(root).unwrap().count(),
         1,
         "nothing beside the scratch folder"
     );
-    assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0, "nothing in it");
+    assert_eq!(fs::read_dir(scratch).unwrap().count(), 0, "nothing in it");
 }
 
 #[tokio::test]

@@ -109,7 +109,8 @@ pub fn served(queues: &[String], labels: &[String]) -> Vec<String> {
     let mut labels = labels.to_vec();
     labels.sort_unstable();
     labels.dedup();
-    labels.truncate(MOST_LABELS);
+    // One more than can be configured: that of a card.
+    labels.truncate(MOST_LABELS + 1);
     // Jobs that ask for most come first: fewer workers can take them.
     let mut sets: Vec<Vec<String>> = (0..1_usize << labels.len())
         .map(|set| {

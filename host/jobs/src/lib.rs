@@ -20,6 +20,7 @@ mod artifacts;
 mod broker;
 mod compute;
 mod dataset;
+mod device;
 mod event;
 mod feed;
 mod fetched;
@@ -51,6 +52,7 @@ pub use compute::{
     Rows, Tried,
 };
 pub use dataset::{PreprocessOptions, RowColumns, Source, StoredDataset, TrainingDataset};
+pub use device::{CARD_LABEL, DeviceChoice};
 pub use event::{Entry, Event, LogLevel};
 pub use feed::{Feed, FeedItem, Subscription};
 pub use model::{Model, ModelFilter, ModelPatch, ModelStatus, NewModel, Page};
@@ -58,7 +60,7 @@ pub use plugin::PluginVersion;
 pub use run::{Finished, NewRun, ResourceUsage, Run, RunFilter, RunLimits, RunState, SeriesPoint};
 pub use store::{Claim, IdempotentRequest, Replay, Store, StoreError};
 pub use token::{NewToken, Scope, Token};
-pub use worker::{WorkerDetails, WorkerRow};
+pub use worker::{CardDetails, WorkerDetails, WorkerRow};
 
 /// The time, as rows and events have it.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

@@ -1,6 +1,6 @@
 //! A run: one training of a model. Runs are never forgotten while their model lives.
 
-use crate::{ModelId, ModelStatus, RunId, Timestamp};
+use crate::{DeviceChoice, ModelId, ModelStatus, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -79,8 +79,14 @@ impl std::fmt::Display for RunState {
 pub struct RunLimits {
     /// Seconds from the start of preparation to the end; then it is killed. 1 to 3600 unless the operator allows more.
     pub time_seconds: u64,
-    /// MiB that the runner process may hold.
+    /// MiB that the runner process may hold; of a run on a card, what its tensors may hold there.
     pub memory_mb: u64,
+    /// Where its tensors are to be.
+    #[serde(default)]
+    pub device: DeviceChoice,
+    /// Whether a card may multiply matrices of `f32` with the shorter mantissa of TF32: faster, and less exact.
+    #[serde(default)]
+    pub tf32: bool,
 }
 
 /// What the operating system says that a run used, as the original's `resource_usage`.
@@ -90,10 +96,22 @@ pub struct ResourceUsage {
     pub cpu_percent: f64,
     /// MiB resident. Live: now; at the end: the most there was.
     pub memory_mb: f64,
-    /// Percent of the card; 0 without one.
+    /// Percent of the card; 0 without one. Live: lately; at the end: on average.
     pub gpu_util: f64,
     /// Seconds since the run began to be worked on.
     pub duration_seconds: f64,
+    /// Where the tensors are or were: `cpu`, or the card with its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// MiB of the card, of a run on one. Live: now; at the end: the most there was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_memory_mb: Option<f64>,
+    /// Degrees Celsius of the card, of a run on one. Live: now; at the end: the most there was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_temperature_c: Option<f64>,
+    /// Watts that the card takes, of a run on one. Live: now; at the end: on average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_power_w: Option<f64>,
 }
 
 impl ResourceUsage {
@@ -106,6 +124,10 @@ impl ResourceUsage {
             memory_mb: finite(self.memory_mb),
             gpu_util: finite(self.gpu_util),
             duration_seconds: finite(self.duration_seconds),
+            device: self.device.clone(),
+            gpu_memory_mb: self.gpu_memory_mb.map(finite),
+            gpu_temperature_c: self.gpu_temperature_c.map(finite),
+            gpu_power_w: self.gpu_power_w.map(finite),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! ```text
 //!            claim             train             finish
 //!  PENDING ────────► PREPARING ───────► TRAINING ───────► TRAINED
-//!    ▲  │   release   │   │     release  │   │
+//!    ▲  │   release,  │   │    release,  │   │
+//!    │  │  put back   │   │   put back   │   │
 //!    └──┼─────────────┘   │   ◄──────────┘   │
 //!       └───────── fail, cancel ─────────────┴──► ERROR, CANCELLED
 //! ```
@@ -37,6 +38,8 @@ pub enum Change {
     Cancel,
     /// The worker gives it back unfinished, because it shuts down. The attempt does not count.
     Release,
+    /// The worker gives it back unfinished, because its card failed. The attempt counts.
+    PutBack,
 }
 
 impl Change {
@@ -49,6 +52,7 @@ impl Change {
             Change::Fail { .. } => "failed",
             Change::Cancel => "cancelled",
             Change::Release => "given back",
+            Change::PutBack => "put back",
         }
     }
 }
@@ -62,7 +66,7 @@ pub const fn next(state: RunState, change: &Change) -> Option<RunState> {
         (Training, Change::Finish(_)) => Trained,
         (Pending | Preparing | Training, Change::Fail { .. }) => Error,
         (Pending | Preparing | Training, Change::Cancel) => Cancelled,
-        (Preparing | Training, Change::Release) => Pending,
+        (Preparing | Training, Change::Release | Change::PutBack) => Pending,
         _ => return None,
     })
 }
@@ -85,6 +89,7 @@ mod tests {
             Change::Fail { error: String::new() },
             Change::Cancel,
             Change::Release,
+            Change::PutBack,
         ]
     }
 
@@ -92,12 +97,12 @@ mod tests {
     fn every_pair_of_state_and_change_is_as_drawn() {
         #[rustfmt::skip]
         let drawn = [
-            (Pending,   [Some(Preparing), None,           None,          Some(Error), Some(Cancelled), None]),
-            (Preparing, [Some(Preparing), Some(Training), None,          Some(Error), Some(Cancelled), Some(Pending)]),
-            (Training,  [Some(Preparing), None,           Some(Trained), Some(Error), Some(Cancelled), Some(Pending)]),
-            (Trained,   [None; 6]),
-            (Error,     [None; 6]),
-            (Cancelled, [None; 6]),
+            (Pending,   [Some(Preparing), None,           None,          Some(Error), Some(Cancelled), None, None]),
+            (Preparing, [Some(Preparing), Some(Training), None,          Some(Error), Some(Cancelled), Some(Pending), Some(Pending)]),
+            (Training,  [Some(Preparing), None,           Some(Trained), Some(Error), Some(Cancelled), Some(Pending), Some(Pending)]),
+            (Trained,   [None; 7]),
+            (Error,     [None; 7]),
+            (Cancelled, [None; 7]),
         ];
         for (state, expected) in drawn {
             for (change, expected) in changes().iter().zip(expected) {

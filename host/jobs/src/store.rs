@@ -124,7 +124,7 @@ pub trait Store: Send + Sync {
     async fn claim(&self, id: &RunId, worker: &str) -> Result<Claim, StoreError>;
     /// The one way in which a run's state changes after it was claimed: by [`crate::state::next`], if `token` is still
     /// the run's. The model's row changes with it. `Change::Release` gives the run the next token, and takes back the
-    /// attempt.
+    /// attempt; `Change::PutBack` the next token alone.
     async fn change(&self, id: &RunId, token: i64, change: Change) -> Result<Run, StoreError>;
     /// Writes how far a run is (0 to 100, never less than before) and what it uses. [`StoreError::Fenced`] if it is
     /// someone else's or over.

@@ -3,7 +3,8 @@
 
 use crate::broker::MOST_LABELS;
 use crate::{
-    Model, NewRun, PluginVersion, RunId, RunLimits, Source, Store, StoreError, StoredDataset, TrainingDataset,
+    CARD_LABEL, DeviceChoice, Model, NewRun, PluginVersion, RunId, RunLimits, Source, Store, StoreError, StoredDataset,
+    TrainingDataset,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -95,7 +96,15 @@ pub struct Submission {
     pub memory_limit_mb: Option<u64>,
     /// What a worker has to have to take it.
     pub labels: Vec<String>,
+    /// Where its tensors are to be; auto when it is not said.
+    pub device: Option<DeviceChoice>,
+    /// Whether a card may use TF32; not when it is not said.
+    pub tf32: Option<bool>,
 }
+
+/// Parameters that say where a training is done, of a plugin that has none of the same name: clients of the original can
+/// say nothing beside the parameters.
+const RESERVED: [&str; 2] = ["device", "tf32"];
 
 /// What trainings may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +150,8 @@ pub async fn new_run(
     };
     let mut parameters = model.training_parameters.as_object().cloned().unwrap_or_default();
     parameters.extend(submission.training_parameters);
+    let reserved = reserved(&schema(&plugin)?, &mut parameters)?;
+    let device = submission.device.or(reserved.device).unwrap_or_default();
     let time_seconds = limited(
         "time_limit",
         submission.time_limit,
@@ -169,9 +180,45 @@ pub async fn new_run(
         limits: RunLimits {
             time_seconds,
             memory_mb,
+            device,
+            tf32: submission.tf32.or(reserved.tf32).unwrap_or_default(),
         },
-        labels: labels(submission.labels)?,
+        labels: match labels(submission.labels)? {
+            // Whoever names labels knows which workers have cards.
+            none if none.is_empty() && device.needs_card() => vec![CARD_LABEL.to_owned()],
+            labels => labels,
+        },
     })
+}
+
+/// What reserved parameters say.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Reserved {
+    device: Option<DeviceChoice>,
+    tf32: Option<bool>,
+}
+
+/// Takes the reserved parameters out of those of a plugin, but for those that the plugin has itself.
+pub(crate) fn reserved(schema: &Schema, parameters: &mut Map<String, Value>) -> Result<Reserved, Box<Refusal>> {
+    let mut found = Reserved::default();
+    for name in RESERVED {
+        if schema.properties().any(|(own, _)| own == name) {
+            continue;
+        }
+        let refused = |problem: String| Refusal::new("invalid-device", format!("training_parameters: {problem}"));
+        match (name, parameters.remove(name)) {
+            (_, None | Some(Value::Null)) => {}
+            ("device", Some(Value::String(text))) => found.device = Some(text.parse().map_err(refused)?),
+            ("tf32", Some(Value::Bool(tf32))) => found.tf32 = Some(tf32),
+            ("tf32", Some(other)) => return Err(refused(format!("tf32 is {other}; it has to be true or false"))),
+            (_, Some(other)) => {
+                return Err(refused(format!(
+                    "device is {other}; it has to be auto, cpu, cuda or cuda:N"
+                )));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// What a training learns from when the submit does not say: the model's own data set, or the one of its last run.
@@ -236,7 +283,9 @@ pub async fn plugin(store: &dyn Store, name: &str, version: Option<&str>) -> Res
 
 /// A model's own parameters: those given must be allowed; others may still be missing.
 pub fn given_parameters(plugin: &PluginVersion, given: &Map<String, Value>) -> Result<(), SubmissionError> {
-    match schema(plugin)?.complete(&Value::Object(given.clone())) {
+    let (schema, mut given) = (schema(plugin)?, given.clone());
+    reserved(&schema, &mut given)?;
+    match schema.complete(&Value::Object(given.clone())) {
         Ok(_) => Ok(()),
         Err(problems) => {
             let about_given = |problem: &ParameterProblem| {
@@ -254,8 +303,10 @@ pub fn given_parameters(plugin: &PluginVersion, given: &Map<String, Value>) -> R
 }
 
 /// A run's parameters: all of them, defaults filled in.
-pub fn all_parameters(plugin: &PluginVersion, given: Map<String, Value>) -> Result<Value, SubmissionError> {
-    schema(plugin)?
+pub fn all_parameters(plugin: &PluginVersion, mut given: Map<String, Value>) -> Result<Value, SubmissionError> {
+    let schema = schema(plugin)?;
+    reserved(&schema, &mut given)?;
+    schema
         .complete(&Value::Object(given))
         .map_err(|problems| bad_parameters(&problems).into())
 }
@@ -416,4 +467,50 @@ fn known_columns(dataset: &TrainingDataset, stored: &StoredDataset) -> Result<()
         list.join(", ")
     );
     Err(Refusal::new("no-such-column", message).details(json!({"columns": known})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(schema: &Value, parameters: Value) -> (Result<Reserved, Box<Refusal>>, Map<String, Value>) {
+        let schema = Schema::parse(&schema.to_string()).unwrap();
+        let mut parameters = parameters.as_object().cloned().unwrap();
+        (reserved(&schema, &mut parameters), parameters)
+    }
+
+    #[test]
+    fn a_device_among_the_parameters_is_taken_out_of_them() {
+        let schema = json!({"type": "object", "properties": {"epochs": {"type": "integer"}}});
+        let (found, left) = taken(&schema, json!({"epochs": 3, "device": "cuda:1", "tf32": true}));
+        let expected = Reserved {
+            device: Some(DeviceChoice::Card(1)),
+            tf32: Some(true),
+        };
+        assert_eq!((found, Value::Object(left)), (Ok(expected), json!({"epochs": 3})));
+        let (found, left) = taken(&schema, json!({"device": null}));
+        assert_eq!((found, left), (Ok(Reserved::default()), Map::new()));
+    }
+
+    #[test]
+    fn a_plugin_keeps_its_own_parameter_of_that_name() {
+        let schema = json!({"type": "object", "properties": {"device": {"type": "string"}}});
+        let (found, left) = taken(&schema, json!({"device": "pump-1", "tf32": false}));
+        assert_eq!(found.unwrap().device, None);
+        assert_eq!(Value::Object(left), json!({"device": "pump-1"}));
+    }
+
+    #[test]
+    fn what_is_no_device_is_refused() {
+        let schema = json!({"type": "object", "properties": {}});
+        for (parameters, words) in [
+            (json!({"device": "gpu"}), "auto, cpu, cuda or cuda:N"),
+            (json!({"device": 0}), "auto, cpu, cuda or cuda:N"),
+            (json!({"tf32": "yes"}), "true or false"),
+        ] {
+            let refusal = taken(&schema, parameters).0.unwrap_err();
+            assert_eq!(refusal.error, "invalid-device");
+            assert!(refusal.message.contains(words), "{}", refusal.message);
+        }
+    }
 }

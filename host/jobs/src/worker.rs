@@ -35,6 +35,36 @@ pub struct WorkerDetails {
     pub draining: bool,
     /// When it started.
     pub started_at: Timestamp,
+    /// Its cards, whether they work or not.
+    pub cards: Vec<CardDetails>,
+}
+
+/// What a worker says of one of its cards. What nobody tells is absent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CardDetails {
+    /// Its number: `cuda:N`.
+    pub index: u32,
+    /// What its maker calls it.
+    pub name: Option<String>,
+    /// Whether jobs can use it.
+    pub healthy: bool,
+    /// Why not.
+    pub problem: Option<String>,
+    /// MiB of its memory.
+    pub memory_mb: Option<u64>,
+    /// MiB that the jobs on it were promised.
+    pub promised_mb: u64,
+    /// MiB that are in use, by whomever.
+    pub memory_used_mb: Option<u64>,
+    /// Percent of the time that it computes.
+    pub utilization: Option<f64>,
+    /// Degrees Celsius.
+    pub temperature_c: Option<f64>,
+    /// Watts that it takes.
+    pub power_w: Option<f64>,
+    /// The jobs that are on it.
+    pub running: Vec<RunId>,
 }
 
 /// A worker.

@@ -8,7 +8,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+use trainyard_jobs::WorkerRow;
 
 /// Seconds; from an answer out of memory to an upload.
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -36,6 +38,92 @@ struct Kind {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Card {
+    worker: String,
+    card: u32,
+}
+
+/// A figure of cards.
+type OfCards = Family<Card, Gauge<f64, AtomicU64>>;
+
+/// What the cards of the workers do.
+#[derive(Default)]
+struct Cards {
+    healthy: OfCards,
+    memory: OfCards,
+    memory_used: OfCards,
+    promised: OfCards,
+    utilization: OfCards,
+    temperature: OfCards,
+    power: OfCards,
+}
+
+impl Cards {
+    fn register(&self, registry: &mut Registry) {
+        for (name, help, figure) in [
+            ("card_healthy", "Whether jobs can use the card: 1 or 0", &self.healthy),
+            ("card_memory_bytes", "The card's memory", &self.memory),
+            (
+                "card_memory_used_bytes",
+                "Memory in use, by whomever",
+                &self.memory_used,
+            ),
+            (
+                "card_memory_promised_bytes",
+                "Memory that jobs were promised",
+                &self.promised,
+            ),
+            (
+                "card_utilization_ratio",
+                "How much of the time it computes: 0 to 1",
+                &self.utilization,
+            ),
+            ("card_temperature_celsius", "The card's temperature", &self.temperature),
+            ("card_power_watts", "The power that the card takes", &self.power),
+        ] {
+            registry.register(name, help, figure.clone());
+        }
+    }
+
+    /// Those of live workers, and none that are gone.
+    fn set(&self, workers: &[WorkerRow]) {
+        let all = [
+            &self.healthy,
+            &self.memory,
+            &self.memory_used,
+            &self.promised,
+            &self.utilization,
+            &self.temperature,
+            &self.power,
+        ];
+        all.iter().for_each(|figure| figure.clear());
+        for worker in workers.iter().filter(|worker| worker.is_alive()) {
+            for card in &worker.details.cards {
+                let labels = Card {
+                    worker: worker.name.clone(),
+                    card: card.index,
+                };
+                let bytes = |mebibytes: u64| (mebibytes << 20) as f64;
+                let figures = [
+                    Some(f64::from(u8::from(card.healthy))),
+                    card.memory_mb.map(bytes),
+                    card.memory_used_mb.map(bytes),
+                    Some(bytes(card.promised_mb)),
+                    card.utilization.map(|percent| percent / 100.0),
+                    card.temperature_c,
+                    card.power_w,
+                ];
+                for (family, figure) in all.iter().zip(figures) {
+                    if let Some(figure) = figure {
+                        family.get_or_create(&labels).set(figure);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Every figure there is.
 pub struct Metrics {
     registry: Registry,
@@ -43,6 +131,7 @@ pub struct Metrics {
     seconds: Family<Route, Histogram, fn() -> Histogram>,
     models: Family<Status, Gauge>,
     queue: Family<Status, Gauge>,
+    cards: Cards,
     refusals: Family<Kind, Counter>,
     uploaded: Family<Kind, Counter>,
     /// Live streams that are open.
@@ -76,6 +165,8 @@ impl Metrics {
             "Runs that wait for a worker or are taken by one",
             queue.clone(),
         );
+        let cards = Cards::default();
+        cards.register(&mut registry);
         let refusals = Family::default();
         registry.register(
             "auth_failures",
@@ -96,6 +187,7 @@ impl Metrics {
             seconds,
             models,
             queue,
+            cards,
             refusals,
             uploaded,
             streams,
@@ -161,10 +253,57 @@ impl Metrics {
             .set(count.try_into().unwrap_or(i64::MAX));
     }
 
+    /// Sets what the workers say of their cards.
+    pub fn set_cards(&self, workers: &[WorkerRow]) {
+        self.cards.set(workers);
+    }
+
     /// Everything as text.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         prometheus_text::encode(&mut out, &self.registry)?;
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{TimeDelta, Utc};
+    use trainyard_jobs::{CardDetails, WorkerDetails};
+
+    fn worker(name: &str, silent: i64) -> WorkerRow {
+        let card = CardDetails {
+            index: 1,
+            healthy: true,
+            memory_used_mb: Some(2),
+            utilization: Some(62.5),
+            ..CardDetails::default()
+        };
+        WorkerRow {
+            name: name.into(),
+            seen_at: Utc::now() - TimeDelta::seconds(silent),
+            details: WorkerDetails {
+                cards: vec![card],
+                ..WorkerDetails::default()
+            },
+        }
+    }
+
+    #[test]
+    fn cards_of_live_workers_are_counted_as_far_as_they_are_known() {
+        let metrics = Metrics::new();
+        metrics.set_cards(&[worker("here", 0), worker("gone", 60)]);
+        let text = metrics.text().unwrap();
+        for line in [
+            "trainyard_card_healthy{worker=\"here\",card=\"1\"} 1.0",
+            "trainyard_card_memory_used_bytes{worker=\"here\",card=\"1\"} 2097152.0",
+            "trainyard_card_utilization_ratio{worker=\"here\",card=\"1\"} 0.625",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in {text}");
+        }
+        assert!(!text.contains("gone") && !text.contains("card_power_watts{"), "{text}");
+        metrics.set_cards(&[]);
+        assert!(!metrics.text().unwrap().contains("here"));
     }
 }

@@ -93,6 +93,9 @@ pub async fn metrics(State(app): State<Arc<App>>, _: Reader, _: NoQuery) -> Resu
         app.metrics.set_queue("waiting", waiting);
         app.metrics.set_queue("taken", taken);
     }
+    if let Ok(workers) = app.services.store.workers().await {
+        app.metrics.set_cards(&workers);
+    }
     let text = app.metrics.text().map_err(ApiError::internal)?;
     Ok(page("text/plain; version=0.0.4; charset=utf-8", text.into()))
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use trainyard_jobs::submission::{self, Submission, SubmissionError};
-use trainyard_jobs::{Event, Job, LogLevel, Model, Run, RunId, Signal, StoreError};
+use trainyard_jobs::{DeviceChoice, Event, Job, LogLevel, Model, Run, RunId, Signal, StoreError};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -37,6 +37,13 @@ pub struct TrainBody {
     /// What a worker has to have to take the run, such as `gpu`: see `GET /workers`.
     #[schema(max_items = 5)]
     labels: Option<Vec<String>>,
+    /// Where the tensors are to be: `auto` (a card where the worker has one that works, else the processor; as when nothing is
+    /// said), `cpu`, `cuda` or `cuda:N`. With `cuda` the run goes to a worker with the label `gpu`, unless it has labels of its own.
+    /// `training_parameters` may say it as well, if the plugin has no parameter of that name; what is said here counts.
+    #[schema(value_type = Option<String>, pattern = "^(auto|cpu|cuda|cuda:[0-9]+)$", example = "auto")]
+    device: Option<DeviceChoice>,
+    /// Whether a card may multiply matrices of f32 with the shorter mantissa of TF32: faster, and less exact. Not when it is not said.
+    tf32: Option<bool>,
 }
 
 impl From<TrainBody> for Submission {
@@ -48,6 +55,8 @@ impl From<TrainBody> for Submission {
             time_limit: body.time_limit,
             memory_limit_mb: body.memory_limit_mb,
             labels: body.labels.unwrap_or_default(),
+            device: body.device,
+            tf32: body.tf32,
         }
     }
 }

@@ -8,7 +8,7 @@ use trainyard_jobs::submission::{self, Submission};
 use trainyard_jobs::{Compute, ComputeError, Job, Model, ModelPatch, Outcome, Run, StoreError, TrainingDataset};
 
 /// What a configuration may say.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 11] = [
     "training_dataset",
     "training_parameters",
     "plugin",
@@ -18,6 +18,8 @@ const KNOWN: [&str; 9] = [
     "memory_limit_mb",
     "labels",
     "dataset",
+    "device",
+    "tf32",
 ];
 
 /// Why a job is not done.
@@ -74,6 +76,20 @@ pub(crate) async fn admit(shared: &Shared, job: &Job) -> Result<Run, Refused> {
             None | Some(Value::Null) => Vec::new(),
             Some(labels) => serde_json::from_value(labels.clone())
                 .map_err(|_| Refused::Job(format!("labels is {labels}; it has to be a list of texts")))?,
+        },
+        device: match config.get("device") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(device)) => Some(device.parse().map_err(Refused::Job)?),
+            Some(other) => {
+                return Err(Refused::Job(format!(
+                    "device is {other}; it has to be auto, cpu, cuda or cuda:N"
+                )));
+            }
+        },
+        tf32: match config.get("tf32") {
+            None | Some(Value::Null) => None,
+            Some(Value::Bool(tf32)) => Some(*tf32),
+            Some(other) => return Err(Refused::Job(format!("tf32 is {other}; it has to be true or false"))),
         },
     };
     let allowance = &shared.options.allowance;

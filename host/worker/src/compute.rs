@@ -214,6 +214,8 @@ impl Desk {
             time_seconds: options.compute_time.as_secs(),
             tensor_memory: (options.compute_memory_mb << 20) / 4 * 3,
             threads: options.threads,
+            on_card: false,
+            tf32: false,
         }
     }
 

@@ -22,6 +22,9 @@ pub(crate) enum Failure {
     /// The runner ended without a word. Another may do better.
     #[error("{0}")]
     Died(String),
+    /// The card that it was on is of no use. Another may do better.
+    #[error("{0}")]
+    Card(String),
     /// The run is not ours any more: nothing may be written.
     #[error("the run was taken by another worker")]
     Fenced,

@@ -38,7 +38,7 @@ fn details(shared: &Shared, draining: bool, started_at: trainyard_jobs::Timestam
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),
         queues: options.queues.clone(),
-        labels: options.labels.clone(),
+        labels: shared.labels(),
         slots: options.slots,
         running,
         load: load(),
@@ -46,6 +46,7 @@ fn details(shared: &Shared, draining: bool, started_at: trainyard_jobs::Timestam
         memory_free_mb: memory_free_mb(),
         draining,
         started_at,
+        cards: shared.cards.details(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! One job, from the moment a worker has it until the run is over, given back, or someone else's.
 
 use crate::admission::{self, Refused, admit};
+use crate::cards::{Place, Seat, has_room};
 use crate::compute::{Desk, identity};
 use crate::failure::Failure;
+use crate::process::ProcessError;
 use crate::protocol::{Order, Task, TaskLimits};
 use crate::recorder::Recorder;
 use crate::results::run_key;
@@ -19,15 +21,20 @@ use tokio::time::{Duration, Instant};
 use trainyard_data::tdengine::{Fetched, Progress};
 use trainyard_jobs::state::{Change, MOST_ATTEMPTS};
 use trainyard_jobs::{
-    ArtifactError, Claim, Delivery, Finished, JobKind, LogLevel, Outcome, Run, RunState, StoreError, TrainingDataset,
+    ArtifactError, CARD_LABEL, Claim, Delivery, Finished, JobKind, LogLevel, Outcome, Run, RunState, StoreError,
+    TrainingDataset,
 };
 
 /// What the names of jobs' folders begin with.
 pub(crate) const FOLDER: &str = "job-";
 /// How often one looks how many rows are there.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a job waits for a card here before one looks whether another worker has room for it; and so on.
+const CARD_PATIENCE: Duration = Duration::from_secs(5);
 /// What a runner holds besides the job's tensors.
 const BASE_MEMORY: u64 = 128 << 20;
+/// What a runner on a card may hold besides: the driver, its libraries and what they map.
+pub(crate) const DRIVER_MEMORY: u64 = 2 << 30;
 /// Lines of the plugin's log that go into an error.
 const QUOTED: usize = 20;
 
@@ -180,9 +187,36 @@ impl Job<'_> {
                 }
             };
             let mut meter = Meter::new();
-            let ending = self.attempt(&run, &mut recorder, &mut meter).await;
+            let (seat, ending) = match self.seat(&run, &mut recorder).await {
+                Ok(seat) => {
+                    let ending = self.attempt(&run, seat.as_ref(), &mut recorder, &mut meter).await;
+                    (seat, ending)
+                }
+                Err(ending) => (None, ending),
+            };
             if let Err(Failure::Fenced) = ending {
                 return Err(Failure::Fenced);
+            }
+            let ending = match (ending, seat) {
+                // It may have been the card that killed it.
+                (Err(Failure::Died(why)), Some(seat)) if !self.shared.cards.suspect(&seat).await => {
+                    Err(Failure::Card(format!("{}: {why}", seat.described())))
+                }
+                (Err(Failure::Card(why)), Some(seat)) => {
+                    self.shared.cards.suspect(&seat).await;
+                    Err(Failure::Card(why))
+                }
+                (ending, _) => ending,
+            };
+            if let Err(failure @ Failure::Card(_)) = &ending
+                && run.attempt < MOST_ATTEMPTS
+            {
+                recorder.log(LogLevel::Warning, failure.to_string()).await;
+                drop(recorder.save_now().await);
+                match self.goes_on_here(&run) {
+                    true => continue,
+                    false => return self.put_back(&run, &mut recorder).await,
+                }
             }
             if let Err(failure @ Failure::Died(_)) = &ending
                 && run.attempt < MOST_ATTEMPTS
@@ -204,6 +238,81 @@ impl Job<'_> {
         }
     }
 
+    /// A place for a run on a card; none where the processor is to do it. Waits until there is one.
+    async fn seat(&self, run: &Run, recorder: &mut Recorder) -> Result<Option<Seat>, Result<Ending, Failure>> {
+        let cards = &self.shared.cards;
+        let mut wish = self.wish.clone();
+        let mut told = None;
+        let mut looked = Instant::now();
+        loop {
+            let why = match cards.seat(&run.id, run.limits.device, tensor_memory(run)) {
+                Ok(seat) => {
+                    let line = format!("training on {}", seat.described());
+                    recorder.log(LogLevel::Info, line).await;
+                    return Ok(Some(seat));
+                }
+                Err(Place::Processor(None) | Place::Card(_)) => return Ok(None),
+                Err(Place::Processor(Some(why))) => {
+                    recorder
+                        .log(LogLevel::Warning, format!("training on the processor: {why}"))
+                        .await;
+                    return Ok(None);
+                }
+                Err(Place::Never(why)) => return Err(Err(Failure::job("device", why))),
+                // Whoever serves the label has a card that works, and this worker does not serve it any more.
+                Err(Place::Elsewhere(why)) if run.labels.iter().any(|label| label == CARD_LABEL) => {
+                    let line = format!("the run goes to another worker: {why}");
+                    recorder.log(LogLevel::Warning, line).await;
+                    return Err(Ok(Ending::Released));
+                }
+                Err(Place::Elsewhere(why) | Place::Later(why)) => why,
+            };
+            if told.as_ref() != Some(&why) {
+                recorder.log(LogLevel::Info, format!("waits for a card: {why}")).await;
+                told = Some(why);
+            }
+            if looked.elapsed() >= CARD_PATIENCE {
+                looked = Instant::now();
+                if self.has_room_elsewhere(run).await {
+                    let line = "the run goes to another worker, which has room on a card".to_owned();
+                    recorder.log(LogLevel::Info, line).await;
+                    return Err(Ok(Ending::Released));
+                }
+            }
+            tokio::select! {
+                () = cards.changed() => {}
+                ending = wanted(&mut wish) => return Err(ending),
+            }
+        }
+    }
+
+    /// Whether another worker says that it could take a run at once, and has room for it on a card.
+    async fn has_room_elsewhere(&self, run: &Run) -> bool {
+        let (queue, bytes) = (run.kind().queue(), tensor_memory(run));
+        match self.shared.store.workers().await {
+            Ok(workers) => workers.iter().any(|worker| {
+                worker.name != self.shared.options.name
+                    && worker.can_take(queue, &run.labels)
+                    && has_room(worker, run.limits.device, bytes)
+            }),
+            // It goes on waiting here.
+            Err(_) => false,
+        }
+    }
+
+    /// Whether a run whose card failed finds another place here.
+    fn goes_on_here(&self, run: &Run) -> bool {
+        let there = self.shared.cards.would_seat(run.limits.device, tensor_memory(run));
+        !matches!(there, Place::Elsewhere(_) | Place::Never(_))
+    }
+
+    /// Gives a run back whose card failed, for another worker.
+    async fn put_back(&self, run: &Run, recorder: &mut Recorder) -> Result<Settled, Failure> {
+        self.change(run, Change::PutBack).await?;
+        recorder.status(RunState::Pending, 0.0).await;
+        Ok(Settled::Released)
+    }
+
     async fn recorder(&self, run: &Run) -> Result<Recorder, Failure> {
         tokio::fs::create_dir_all(&self.folder)
             .await
@@ -219,7 +328,13 @@ impl Job<'_> {
     }
 
     /// One attempt, in a runner of its own; only trials of a sweep may follow each other in one.
-    async fn attempt(&mut self, run: &Run, recorder: &mut Recorder, meter: &mut Meter) -> Result<Ending, Failure> {
+    async fn attempt(
+        &mut self,
+        run: &Run,
+        seat: Option<&Seat>,
+        recorder: &mut Recorder,
+        meter: &mut Meter,
+    ) -> Result<Ending, Failure> {
         recorder.status(RunState::Preparing, 0.0).await;
         let deadline = Instant::now() + Duration::from_secs(run.limits.time_seconds);
         let mut wish = self.wish.clone();
@@ -227,7 +342,7 @@ impl Job<'_> {
         let progress = |progress: Progress| *there.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
         let mut look = tokio::time::interval(LOOK);
         let (task, files, words) = {
-            let mut prepared = std::pin::pin!(tokio::time::timeout_at(deadline, self.prepare(run, &progress)));
+            let mut prepared = std::pin::pin!(tokio::time::timeout_at(deadline, self.prepare(run, seat, &progress)));
             loop {
                 tokio::select! {
                     biased;
@@ -251,24 +366,39 @@ impl Job<'_> {
         }
         recorder.status(RunState::Preparing, 2.0).await;
         let pool = &self.shared.pool;
-        let mut runner = match run.sweep_id {
-            Some(sweep) => pool.take_for(sweep).await?,
-            None => pool.take().await?,
+        let mut runner = match (seat, run.sweep_id) {
+            // A driver may take its time.
+            (Some(seat), _) => tokio::select! {
+                biased;
+                ending = wanted(&mut wish) => return ending,
+                started = pool.start_on(seat) => started.map_err(|error| {
+                    let why = match error {
+                        ProcessError::Died { stderr, how } => stderr.last().cloned().unwrap_or(how),
+                        error => error.to_string(),
+                    };
+                    Failure::Card(on_card(seat, &format!("the card cannot be opened: {why}")))
+                })?,
+            },
+            (None, Some(sweep)) => pool.take_for(sweep).await?,
+            (None, None) => pool.take().await?,
         };
-        meter.begin(&runner);
+        meter.begin(&runner, seat);
         let files: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
         runner.send(&Order::Do(Box::new(task)), &files).await?;
-        let watched = self.watch(run, &mut runner, recorder, meter, deadline).await;
+        let watched = self.watch(run, seat, &mut runner, recorder, meter, deadline).await;
         let ending = match watched {
             Ok(Watched::Trained { metrics, lineage }) => {
                 let stored = self.shared.store_result(run, &runner, recorder, metrics, lineage).await;
                 stored.map(|finished| Ending::Finished(Box::new(finished)))
             }
             Ok(Watched::Stopped(ending)) => Ok(ending),
+            Err(Failure::Job { code, message, .. }) if code == "device" && seat.is_some() => Err(Failure::Card(
+                seat.map_or(message.clone(), |seat| on_card(seat, &message)),
+            )),
             Err(failure) => Err(failure),
         };
-        match (&ending, run.sweep_id) {
-            // What is left of one trial must not count against the next.
+        match (&ending, run.sweep_id.filter(|_| seat.is_none())) {
+            // What is left of one trial must not count against the next. One on a card gives its place up.
             (Ok(Ending::Finished(_)), Some(sweep)) if meter.resident() < (run.limits.memory_mb << 20) / 2 => {
                 self.shared.pool.keep(sweep, runner).await;
             }
@@ -281,6 +411,7 @@ impl Job<'_> {
     async fn prepare(
         &self,
         run: &Run,
+        seat: Option<&Seat>,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<(Task, Vec<File>, Vec<(LogLevel, String)>), Failure> {
         let shared = &self.shared;
@@ -312,7 +443,6 @@ impl Job<'_> {
             },
             None => false,
         };
-        let memory = run.limits.memory_mb << 20;
         let task = Task::Train {
             plugin: identity(run, engine),
             dataset,
@@ -322,8 +452,10 @@ impl Job<'_> {
             limits: TaskLimits {
                 // The process is killed at its hard limit; the plugin never gets further than that.
                 time_seconds: run.limits.time_seconds,
-                tensor_memory: memory.saturating_sub(BASE_MEMORY).max(memory / 2),
+                tensor_memory: tensor_memory(run),
                 threads: shared.options.threads,
+                on_card: seat.is_some(),
+                tf32: run.limits.tf32,
             },
             resume,
         };
@@ -343,7 +475,7 @@ impl Job<'_> {
             }
             tracing::warn!(run = run.id, %failure, "progress and series are not stored");
         }
-        let died = matches!(ending, Err(Failure::Died(_)));
+        let died = matches!(ending, Err(Failure::Died(_) | Failure::Card(_)));
         let (change, state, error) = match ending {
             Ok(Ending::Finished(finished)) => (Change::Finish(finished), RunState::Trained, None),
             Ok(Ending::Cancelled) => (Change::Cancel, RunState::Cancelled, None),
@@ -393,6 +525,17 @@ impl Job<'_> {
         let store = &self.shared.store;
         Ok(patiently(&run.id, || store.change(&run.id, run.token, change.clone())).await?)
     }
+}
+
+/// Bytes that a run's tensors may hold: what its process may, without what that takes itself.
+fn tensor_memory(run: &Run) -> u64 {
+    let memory = run.limits.memory_mb << 20;
+    memory.saturating_sub(BASE_MEMORY).max(memory / 2)
+}
+
+/// What a runner says of its card, which it sees as number 0, with the number that everyone else knows.
+fn on_card(seat: &Seat, message: &str) -> String {
+    message.replace("cuda:0", &seat.device())
 }
 
 /// Does something with the rows. A database that cannot be used is tried again three times, with longer and longer pauses.
@@ -457,6 +600,7 @@ fn explained(failure: &Failure) -> String {
         Failure::Died(_) => format!(
             "runner-died: in {MOST_ATTEMPTS} attempts, the last time because {failure}; the plugin or the data may need more memory than there is"
         ),
+        Failure::Card(why) => format!("device: in {MOST_ATTEMPTS} attempts, the last time because {why}"),
         failure => format!("host: {failure}"),
     }
 }

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admission;
+mod cards;
 mod code;
 mod compute;
 mod failure;
@@ -28,5 +29,6 @@ pub mod process;
 pub mod protocol;
 pub mod runner;
 
+pub use cards::{Devices, Found, examine};
 pub use options::WorkerOptions;
 pub use worker::{Services, Worker, WorkerError};

@@ -1,5 +1,6 @@
 //! What an operator can set.
 
+use crate::cards::Devices;
 use std::path::PathBuf;
 use std::time::Duration;
 use trainyard_jobs::JobKind;
@@ -21,6 +22,10 @@ pub struct WorkerOptions {
     pub queues: Vec<String>,
     /// What this worker has, for jobs that ask for it.
     pub labels: Vec<String>,
+    /// The cards that jobs may use.
+    pub devices: Devices,
+    /// How often a card that nothing runs on is checked.
+    pub card_check: Duration,
     /// What trainings that come through the queue alone may ask for.
     pub allowance: Allowance,
     /// How long a job stays ours without a word from us.
@@ -64,6 +69,8 @@ impl WorkerOptions {
             threads: 1,
             queues: JobKind::ALL.map(|kind| kind.queue().to_owned()).to_vec(),
             labels: Vec::new(),
+            devices: Devices::Auto,
+            card_check: Duration::from_secs(30),
             allowance: Allowance::default(),
             lease: Duration::from_secs(5),
             renew: Duration::from_secs(2),

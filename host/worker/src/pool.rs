@@ -1,6 +1,7 @@
 //! Runners kept ready: started, shut in, waiting for an order; and those that have done a trial, for the next of the same
 //! sweep, which has the same plugin, the same data and the same limits.
 
+use crate::cards::Seat;
 use crate::process::{Launcher, ProcessError, Runner};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,6 +66,11 @@ impl Pool {
                 None => return self.0.launcher.start().await,
             }
         }
+    }
+
+    /// A runner on a card, for one job alone: never one that waited.
+    pub async fn start_on(&self, seat: &Seat) -> Result<Runner, ProcessError> {
+        self.0.launcher.start_on_card(seat.environment()).await
     }
 
     /// A runner for a trial: one that has done another of the same sweep, if there is one.

@@ -158,6 +158,10 @@ pub struct TaskLimits {
     pub tensor_memory: u64,
     /// Threads that compute; 0 is one for each core.
     pub threads: usize,
+    /// Whether the tensors are on the card that the runner has opened.
+    pub on_card: bool,
+    /// Whether a card may use TF32.
+    pub tf32: bool,
 }
 
 /// A word from a runner.

@@ -1,7 +1,8 @@
 //! Looks after a runner while it works: listens to it, and sees to its memory, its time, and what others want of the job.
 
+use crate::cards::Seat;
 use crate::failure::Failure;
-use crate::job::{Ending, Job, out_of_time};
+use crate::job::{DRIVER_MEMORY, Ending, Job, out_of_time};
 use crate::process::Runner;
 use crate::protocol::{Order, Report};
 use crate::recorder::Recorder;
@@ -32,6 +33,7 @@ impl Job<'_> {
     pub(crate) async fn watch(
         &mut self,
         run: &Run,
+        seat: Option<&Seat>,
         runner: &mut Runner,
         recorder: &mut Recorder,
         meter: &mut Meter,
@@ -73,7 +75,7 @@ impl Job<'_> {
                         runner.send(&Order::CheckpointStored, &[]).await?;
                     }
                     Report::Trained { metrics } => {
-                        meter.sample(runner);
+                        meter.sample(runner, &self.shared.cards, seat);
                         recorder.flush().await;
                         return Ok(Watched::Trained { metrics, lineage });
                     }
@@ -84,12 +86,12 @@ impl Job<'_> {
                 },
                 _ = look.tick() => {
                     let now = Instant::now();
-                    meter.sample(runner);
-                    let limit = run.limits.memory_mb << 20;
+                    meter.sample(runner, &self.shared.cards, seat);
+                    let limit = (run.limits.memory_mb << 20) + seat.map_or(0, |_| DRIVER_MEMORY);
                     if meter.resident() > limit {
                         return Err(Failure::job("memory-limit", format!(
                             "the job held {} MiB, and its limit is {} MiB; use a smaller model, batch or data set, or ask for a larger memory_limit_mb",
-                            meter.resident() >> 20, run.limits.memory_mb
+                            meter.resident() >> 20, limit >> 20
                         )));
                     }
                     if now >= deadline {

@@ -1,5 +1,6 @@
 //! The worker: takes jobs while it has room, and sees to it that none is forgotten.
 
+use crate::cards::Cards;
 use crate::code::CodeStore;
 use crate::compute::Desk;
 use crate::heartbeat::beat;
@@ -18,7 +19,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use trainyard_data::tdengine::{SourceReport, Tdengine, TdengineError};
-use trainyard_jobs::{Artifacts, Broker, Compute, Delivery, Feed, Job, RunId, RunState, Signal, Store, served};
+use trainyard_jobs::{
+    Artifacts, Broker, CARD_LABEL, Compute, Delivery, Feed, Job, RunId, RunState, Signal, Store, served,
+};
 
 /// How often runs without a place in the queue are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -41,6 +44,7 @@ pub(crate) struct Shared {
     pub options: WorkerOptions,
     pub pool: Pool,
     pub code: CodeStore,
+    pub cards: Cards,
     /// The jobs that this worker has.
     jobs: Mutex<HashMap<RunId, watch::Sender<Wish>>>,
 }
@@ -104,6 +108,7 @@ impl Worker {
         let isolation = first.isolation().clone();
         first.kill().await;
         let pool = Pool::new(launcher, options.warm, options.slots);
+        let cards = Cards::find(&options.program, &options.code, &options.devices, options.card_check).await;
         let Services {
             store,
             broker,
@@ -120,6 +125,7 @@ impl Worker {
             tdengine: tdengine.map(Tdengine::new).transpose()?,
             options,
             pool,
+            cards,
             jobs: Mutex::default(),
         });
         Ok(Worker {
@@ -132,6 +138,28 @@ impl Worker {
     /// What shuts runners in on this machine.
     pub fn isolation(&self) -> &Isolation {
         &self.isolation
+    }
+
+    /// What there is to say of the cards, in a line; nothing where there are none and nobody wants any.
+    pub fn cards(&self) -> Option<String> {
+        let cards = self.shared.cards.details();
+        if cards.is_empty() {
+            let problem = self.shared.cards.problem()?;
+            return Some(format!(
+                "no card can be used, so trainings run on the processor: {problem}"
+            ));
+        }
+        let names: Vec<String> = cards
+            .iter()
+            .map(|card| match &card.name {
+                Some(name) => format!("cuda:{} ({name})", card.index),
+                None => format!("cuda:{}", card.index),
+            })
+            .collect();
+        Some(format!(
+            "cards: {}; whether they work is being checked",
+            names.join(", ")
+        ))
     }
 
     /// For the server: inspections, predictions, evaluations.
@@ -157,6 +185,7 @@ impl Worker {
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
         let room = Arc::new(Semaphore::new(self.shared.options.slots.max(1)));
         let mut jobs = JoinSet::new();
+        self.shared.cards.begin();
         let sweeper = tokio::spawn(sweep(self.shared.clone()));
         let listener = tokio::spawn(listen(self.shared.clone()));
         let warming = tokio::spawn(warm(self.shared.clone()));
@@ -203,9 +232,10 @@ impl Worker {
     /// The next job; waits until there is one. Safe to drop: what was taken and is dropped comes back when its lease ends.
     async fn take(&self) -> Delivery {
         let Shared { broker, options, .. } = &*self.shared;
-        let queues = served(&options.queues, &options.labels);
-        let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
         loop {
+            // A card that begins or ceases to work changes them.
+            let queues = served(&options.queues, &self.shared.labels());
+            let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
             match broker.take(&queues, &options.name, options.lease).await {
                 Ok(Some(delivery)) => return delivery,
                 Ok(None) => broker.wait(&queues, PATIENCE).await,
@@ -222,6 +252,23 @@ impl Shared {
     pub(crate) fn jobs(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, watch::Sender<Wish>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// What this worker has, for jobs that ask for it: what it is told, and `gpu` while one of its cards works. Where it has cards
+    /// of which none works, it does not have it, whatever it is told.
+    pub(crate) fn labels(&self) -> Vec<String> {
+        labels(&self.options.labels, self.cards.any())
+    }
+}
+
+fn labels(told: &[String], (any, works): (bool, bool)) -> Vec<String> {
+    let mut labels = told.to_vec();
+    if any {
+        labels.retain(|label| label != CARD_LABEL);
+    }
+    if works {
+        labels.push(CARD_LABEL.to_owned());
+    }
+    labels
 }
 
 /// Does a job, and renews its lease meanwhile.
@@ -380,4 +427,22 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_serves_gpu_while_a_card_works() {
+        let told = ["large".to_owned()];
+        assert_eq!(labels(&told, (false, false)), ["large"]);
+        assert_eq!(labels(&told, (true, true)), ["large", "gpu"]);
+        assert_eq!(labels(&told, (true, false)), ["large"]);
+        // An operator who says so where no card can be seen is believed; not where all of them are broken.
+        let told = ["gpu".to_owned(), "large".to_owned()];
+        assert_eq!(labels(&told, (false, false)), ["gpu", "large"]);
+        assert_eq!(labels(&told, (true, true)), ["large", "gpu"]);
+        assert_eq!(labels(&told, (true, false)), ["large"]);
+    }
 }

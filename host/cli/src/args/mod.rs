@@ -324,7 +324,7 @@ pub struct DataOptions {
 #[command(next_help_heading = "Limits")]
 pub struct LimitOptions {
     /// Where tensors live: cpu, cuda, cuda:N, or auto (a card where there is one that can be used)
-    #[arg(long, default_value_t = Device::Cpu)]
+    #[arg(long, default_value = "auto")]
     pub device: Device,
     /// Lets a card multiply f32 matrices with the shorter mantissa of TF32: faster, and less exact
     #[arg(long)]

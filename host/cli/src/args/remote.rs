@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use trainyard_data::{Duplicates, Missing, Scaling, Split, Task};
+use trainyard_jobs::DeviceChoice;
 
 /// Which server, and as whom.
 #[derive(Args)]
@@ -225,6 +226,13 @@ pub struct AskedOptions {
     /// Something that the worker has to have, such as gpu; can be repeated
     #[arg(long = "label", value_name = "LABEL", help_heading = "Training")]
     pub labels: Vec<String>,
+    /// Where the tensors are to be: auto (a card where the worker has one that works), cpu, cuda or cuda:N. With cuda it goes to a
+    /// worker with the label gpu
+    #[arg(long, value_name = "DEVICE", help_heading = "Training")]
+    pub device: Option<DeviceChoice>,
+    /// Lets a card multiply f32 matrices with the shorter mantissa of TF32: faster, and less exact
+    #[arg(long, help_heading = "Training")]
+    pub tf32: bool,
 }
 
 #[derive(Subcommand)]

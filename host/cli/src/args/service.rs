@@ -60,6 +60,9 @@ pub struct WorkOptions {
     /// Something that this worker has, such as gpu, for trainings that ask for it; can be repeated
     #[arg(long = "label", value_name = "LABEL")]
     pub labels: Vec<String>,
+    /// The cards that trainings may use: auto (all that there are), none, or a list such as cuda:0,cuda:1
+    #[arg(long, value_name = "CARDS")]
+    pub devices: Option<String>,
     /// A folder from which trainings may read files; can be repeated
     #[arg(long = "data-root", value_name = "DIR")]
     pub data_roots: Vec<PathBuf>,
@@ -150,6 +153,7 @@ impl WorkOptions {
             .with("--slots", "worker.slots", slots)
             .with("--queues", "worker.queues", list(&self.queues))
             .with("--label", "worker.labels", list(&self.labels))
+            .with("--devices", "worker.devices", self.devices.as_deref())
             .with_folders("--data-root", "worker.data_roots", &self.data_roots)
     }
 }

@@ -6,6 +6,7 @@ use crate::failure::{Failure, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use trainyard_parameters::one_line;
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Model {
@@ -72,6 +73,33 @@ pub struct Usage {
     #[serde(default)]
     pub gpu_util: f64,
     pub duration_seconds: f64,
+    #[serde(default)]
+    pub device: Option<String>,
+    #[serde(default)]
+    pub gpu_memory_mb: Option<f64>,
+    #[serde(default)]
+    pub gpu_temperature_c: Option<f64>,
+    #[serde(default)]
+    pub gpu_power_w: Option<f64>,
+}
+
+impl Usage {
+    /// What its card did, in a few words; nothing of a run on the processor.
+    pub fn card(&self) -> Option<String> {
+        let device = self.device.as_deref().filter(|device| *device != "cpu")?;
+        let mut words = format!("{} {:.0} %", one_line(device), self.gpu_util);
+        let figures = [
+            (self.gpu_memory_mb, "MiB"),
+            (self.gpu_temperature_c, "°C"),
+            (self.gpu_power_w, "W"),
+        ];
+        for (figure, unit) in figures {
+            if let Some(figure) = figure {
+                words += &format!(", {figure:.0} {unit}");
+            }
+        }
+        Some(words)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -116,18 +116,14 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
             .filter_map(|(name, seconds)| Some((name, text::seconds(seconds?)))),
     );
     if let Some(usage) = &run.resource_usage {
-        let card = if usage.gpu_util > 0.0 {
-            format!(", card {:.0} %", usage.gpu_util)
-        } else {
-            String::new()
-        };
         facts.push((
             "used",
             format!(
-                "processor {:.0} %, memory {:.0} MiB{card}",
+                "processor {:.0} %, memory {:.0} MiB",
                 usage.cpu_percent, usage.memory_mb
             ),
         ));
+        facts.extend(usage.card().map(|card| ("card", card)));
     }
     if run.attempt > 1 {
         facts.push(("attempts", run.attempt.to_string()));

@@ -1,8 +1,10 @@
 //! How a training on a server is shown while it goes on: a bar under the lines of its log, those lines alone, or JSON.
 
+use super::api::Usage;
 use super::text;
 use crate::output;
 use indicatif::ProgressBar;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use trainyard_parameters::one_line;
@@ -29,6 +31,7 @@ pub struct Screen {
     loading: Option<String>,
     left: Option<f64>,
     memory: Option<f64>,
+    card: Option<String>,
 }
 
 impl Screen {
@@ -46,6 +49,7 @@ impl Screen {
             loading: None,
             left: None,
             memory: None,
+            card: None,
         }
     }
 
@@ -98,6 +102,7 @@ impl Screen {
             }
             "usage" => {
                 self.memory = number("memory_mb");
+                self.card = Usage::deserialize(data).ok().and_then(|usage| usage.card());
                 self.position(None);
             }
             _ => {}
@@ -121,6 +126,7 @@ impl Screen {
         parts.extend(self.loading.clone());
         parts.extend(Some(self.metrics.clone()).filter(|metrics| !metrics.is_empty()));
         parts.extend(self.memory.map(|memory| format!("{memory:.0} MiB")));
+        parts.extend(self.card.clone());
         parts.extend(self.left.map(|left| format!("{} left", text::seconds(left))));
         self.bar.set_message(parts.join("  "));
     }
@@ -194,5 +200,21 @@ mod tests {
         );
         assert_eq!(screen.bar.message(), "TRAINING  loss 0.3412  80 MiB  5.1 s left");
         assert_eq!(screen.bar.position(), 430);
+    }
+
+    #[test]
+    fn the_bar_says_what_a_card_does() {
+        let mut screen = Screen::new(Style::Lines);
+        screen.event("status", &json!({"status": "TRAINING", "progress": 5.0, "attempt": 1}));
+        let mut usage = json!({"cpu_percent": 1.0, "memory_mb": 80.4, "gpu_util": 62.4, "duration_seconds": 1.0,
+            "device": "cuda:1", "gpu_memory_mb": 900.2, "gpu_temperature_c": 51.0, "gpu_power_w": 200.0});
+        screen.event("usage", &usage);
+        assert_eq!(
+            screen.bar.message(),
+            "TRAINING  80 MiB  cuda:1 62 %, 900 MiB, 51 °C, 200 W"
+        );
+        usage["device"] = json!("cpu");
+        screen.event("usage", &usage);
+        assert_eq!(screen.bar.message(), "TRAINING  80 MiB");
     }
 }

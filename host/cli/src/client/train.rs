@@ -86,6 +86,12 @@ pub fn body(client: &Client, options: &AskedOptions, model: &Model) -> Result<Va
     if !options.labels.is_empty() {
         body.insert("labels".into(), json!(options.labels));
     }
+    if let Some(device) = options.device {
+        body.insert("device".into(), json!(device));
+    }
+    if options.tf32 {
+        body.insert("tf32".into(), json!(true));
+    }
     let numbers = [
         ("seed", options.seed.map(u64::from)),
         ("time_limit", options.time_limit),

@@ -23,6 +23,23 @@ struct Worker {
     load: [f64; 3],
     cores: u64,
     draining: bool,
+    #[serde(default)]
+    cards: Vec<Card>,
+}
+
+#[derive(Deserialize)]
+struct Card {
+    index: u32,
+    name: Option<String>,
+    healthy: bool,
+    problem: Option<String>,
+    memory_mb: Option<u64>,
+    promised_mb: u64,
+    memory_used_mb: Option<u64>,
+    utilization: Option<f64>,
+    temperature_c: Option<f64>,
+    power_w: Option<f64>,
+    running: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +70,13 @@ pub fn workers(options: &ClientOptions) -> Result<()> {
         "labels",
         "seen (UTC)",
     ]);
+    let mut cards = text::table([
+        "worker", "card", "state", "jobs", "memory", "promised", "busy", "heat", "power",
+    ]);
     for worker in read::<Worker>(&client, items)? {
+        for card in worker.cards.iter().filter(|_| worker.alive) {
+            cards.add_row(card.row(&worker.name));
+        }
         let state = match (worker.alive, worker.draining) {
             (false, _) => "silent",
             (true, true) => "draining",
@@ -77,7 +100,37 @@ pub fn workers(options: &ClientOptions) -> Result<()> {
     } else {
         table.to_string()
     });
+    if !cards.is_empty() {
+        output::print(&cards.to_string());
+    }
     Ok(())
+}
+
+impl Card {
+    fn row(&self, worker: &str) -> [String; 9] {
+        let figure =
+            |figure: Option<f64>, unit: &str| figure.map_or_else(|| "-".into(), |value| format!("{value:.0} {unit}"));
+        let count = |count: Option<u64>| count.map_or_else(|| "?".into(), |count| count.to_string());
+        let name = self
+            .name
+            .as_ref()
+            .map_or_else(String::new, |name| format!(" ({})", one_line(name)));
+        [
+            one_line(worker),
+            format!("cuda:{}{name}", self.index),
+            match &self.problem {
+                _ if self.healthy => "works".to_owned(),
+                Some(problem) => one_line(problem),
+                None => "does not work".to_owned(),
+            },
+            self.running.len().to_string(),
+            format!("{} of {} MiB", count(self.memory_used_mb), count(self.memory_mb)),
+            format!("{} MiB", self.promised_mb),
+            figure(self.utilization, "%"),
+            figure(self.temperature_c, "°C"),
+            figure(self.power_w, "W"),
+        ]
+    }
 }
 
 /// Lists, tries again or forgets what was given up.

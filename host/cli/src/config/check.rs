@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use trainyard_jobs::MOST_LABELS;
 use trainyard_jobs::submission::is_label;
+use trainyard_worker::Devices;
 
 /// The largest number of seconds that makes sense anywhere: a year.
 const YEAR: u64 = 366 * 24 * 3600;
@@ -38,6 +39,7 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
     range("worker.slots", worker.slots.map_or(1, count), 1, 1024);
     range("worker.threads", count(worker.threads), 1, 1024);
     range("worker.warm", count(worker.warm), 0, 1024);
+    range("worker.card_check_seconds", worker.card_check_seconds, 1, 24 * 3600);
     range("worker.lease_seconds", worker.lease_seconds, 3, 3600);
     range("worker.renew_seconds", worker.renew_seconds, 1, 1200);
     range("worker.drain_seconds", worker.drain_seconds, 0, YEAR);
@@ -93,6 +95,9 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
             "worker.labels",
             format!("{label:?} is not 1 to 32 of small letters, digits, - _"),
         ));
+    }
+    if let Err(problem) = worker.devices.parse::<Devices>() {
+        found.push(("worker.devices", problem));
     }
     if worker.labels.len() > MOST_LABELS {
         found.push(("worker.labels", format!("there are more than {MOST_LABELS}")));

@@ -84,6 +84,10 @@ pub struct WorkerConfig {
     pub queues: Vec<String>,
     /// What this worker has, for trainings that ask for it.
     pub labels: Vec<String>,
+    /// The cards that trainings may use.
+    pub devices: String,
+    /// Seconds between two checks of a card that nothing runs on.
+    pub card_check_seconds: u64,
     /// Seconds after which a silent worker counts as dead.
     pub lease_seconds: u64,
     /// Seconds between two words of life.
@@ -192,6 +196,8 @@ impl Default for WorkerConfig {
                 .map(|kind| kind.queue().to_owned())
                 .to_vec(),
             labels: Vec::new(),
+            devices: "auto".into(),
+            card_check_seconds: 30,
             lease_seconds: 5,
             renew_seconds: 2,
             drain_seconds: 10,

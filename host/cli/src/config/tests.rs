@@ -89,6 +89,7 @@ fn variables_take_the_form_of_their_setting() {
         ("TRAINYARD_SERVER_LISTEN", "[::1]:9"),
         ("TRAINYARD_WORKER_NAME", "7"),
         ("TRAINYARD_WORKER_QUEUES", "a, b"),
+        ("TRAINYARD_WORKER_DEVICES", "cuda:0,cuda:1"),
         ("TRAINYARD_WORKER_DATA_ROOTS", "/data"),
         ("TRAINYARD_LOG_FORMAT", "json"),
         ("TRAINYARD_S3_PRESIGN", "true"),
@@ -101,6 +102,7 @@ fn variables_take_the_form_of_their_setting() {
     assert_eq!(all.config.server.listen.to_string(), "[::1]:9");
     assert_eq!(all.config.worker.name.as_deref(), Some("7"));
     assert_eq!(all.config.worker.queues, ["a", "b"]);
+    assert_eq!(all.config.worker.devices, "cuda:0,cuda:1");
     assert_eq!(all.config.worker.data_roots, [Path::new("/data")]);
     assert_eq!(all.config.log.format, LogFormat::Json);
     assert!(all.config.s3.presign);
@@ -175,6 +177,11 @@ fn values_that_make_no_sense_are_refused() {
     refused("[worker]\nlease_seconds = 3", "renew_seconds");
     refused("[worker]\nlabels = [\"A b\"]", "worker.labels");
     refused("[worker]\nqueues = []", "there is none");
+    refused(
+        "[worker]\ndevices = \"gpu\"",
+        "auto, none, or a list such as cuda:0,cuda:1",
+    );
+    refused("[worker]\ncard_check_seconds = 0", "is not between 1 and");
     refused("[s3]\npresign = \"yes\"", "expected true or false");
     refused("[worker]\nname = \"a b\"", "is not 1 to 100");
     refused("[limits]\nmax_memory_mb = 1024", "limits.memory_mb: is more than");

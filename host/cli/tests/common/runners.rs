@@ -125,6 +125,8 @@ pub fn limits() -> TaskLimits {
         time_seconds: 120,
         tensor_memory: 1 << 30,
         threads: 1,
+        on_card: false,
+        tf32: false,
     }
 }
 

@@ -41,8 +41,10 @@ async fn apply(connection: &mut SqlConnection, before: Run, change: Change, now:
         // Whatever a plugin says has to fit a column, and PostgreSQL's texts hold every character but this.
         Change::Fail { error } => run.error_log = Some(error.replace('\0', "\u{fffd}")),
         Change::Cancel => {}
-        Change::Release => {
-            run.attempt = run.attempt.saturating_sub(1);
+        Change::Release | Change::PutBack => {
+            if change == Change::Release {
+                run.attempt = run.attempt.saturating_sub(1);
+            }
             run.token += 1;
             run.progress = 0.0;
         }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    Broker, BrokerError, IdempotentRequest, Job, ModelFilter, NewModel, NewRun, Replay, Run, RunLimits, RunState,
-    Store, StoreError,
+    Broker, BrokerError, DeviceChoice, IdempotentRequest, Job, ModelFilter, NewModel, NewRun, Replay, Run, RunLimits,
+    RunState, Store, StoreError,
 };
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ fn run(id: &str, model: i64) -> NewRun {
         limits: RunLimits {
             time_seconds: 1,
             memory_mb: 1,
+            device: DeviceChoice::Auto,
+            tf32: false,
         },
         labels: Vec::new(),
     }

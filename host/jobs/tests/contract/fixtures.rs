@@ -4,8 +4,8 @@ use serde_json::{Map, json};
 use trainyard_data::DataFormat;
 use trainyard_jobs::state::Change;
 use trainyard_jobs::{
-    Claim, Finished, ModelId, ModelStatus, NewModel, NewRun, PluginVersion, ResourceUsage, Run, RunLimits, RunState,
-    Store, StoredDataset, Timestamp,
+    Claim, DeviceChoice, Finished, ModelId, ModelStatus, NewModel, NewRun, PluginVersion, ResourceUsage, Run,
+    RunLimits, RunState, Store, StoredDataset, Timestamp,
 };
 
 pub fn new_model(name: &str) -> NewModel {
@@ -32,6 +32,8 @@ pub fn new_run(id: &str, model: ModelId) -> NewRun {
         limits: RunLimits {
             time_seconds: 60,
             memory_mb: 512,
+            device: DeviceChoice::Card(3),
+            tf32: true,
         },
         labels: Vec::new(),
     }
@@ -75,6 +77,10 @@ pub fn usage(cpu: f64) -> ResourceUsage {
         memory_mb: 200.1,
         gpu_util: 0.0,
         duration_seconds: 1.0 / 3.0,
+        device: Some("cuda:3 (a card)".into()),
+        gpu_memory_mb: Some(2.5),
+        gpu_temperature_c: None,
+        gpu_power_w: None,
     }
 }
 

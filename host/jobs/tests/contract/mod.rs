@@ -82,6 +82,7 @@ macro_rules! store_contract {
             a_bad_end_keeps_the_last_result,
             a_claim_fences_whoever_had_the_run,
             whoever_gave_a_run_back_cannot_write_it,
+            a_run_that_is_put_back_counts_as_taken,
             progress_and_checkpoints_of_a_run_that_is_over_are_refused,
             of_many_claims_at_once_the_last_alone_can_write,
             a_run_that_was_taken_three_times_is_given_up,

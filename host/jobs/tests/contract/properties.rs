@@ -93,6 +93,7 @@ async fn take(store: &dyn Store, world: &mut World, step: &Step) {
             let memory = memory.get(&world.memories);
             let change = match change {
                 0 | 1 => Change::Train,
+                2 if memory.token % 2 == 0 => Change::PutBack,
                 2 => Change::Release,
                 3 => fail("why"),
                 4 => Change::Cancel,

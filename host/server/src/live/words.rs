@@ -101,6 +101,19 @@ impl Serialize for Data<'_> {
                 map.serialize_entry("memory_mb", &usage.memory_mb)?;
                 map.serialize_entry("gpu_util", &usage.gpu_util)?;
                 map.serialize_entry("duration_seconds", &usage.duration_seconds)?;
+                if let Some(device) = &usage.device {
+                    map.serialize_entry("device", device)?;
+                }
+                // Of a run on a card alone.
+                for (name, figure) in [
+                    ("gpu_memory_mb", usage.gpu_memory_mb),
+                    ("gpu_temperature_c", usage.gpu_temperature_c),
+                    ("gpu_power_w", usage.gpu_power_w),
+                ] {
+                    if let Some(figure) = figure {
+                        map.serialize_entry(name, &figure)?;
+                    }
+                }
             }
             Event::End { status, error } => {
                 map.serialize_entry("status", status)?;

@@ -70,10 +70,19 @@ pub struct ResourceUsage {
     cpu_percent: f64,
     /// MiB resident. Live: now; at the end: the most there was.
     memory_mb: f64,
-    /// Percent of the card; 0 without one.
+    /// Percent of the card; 0 without one. Live: lately; at the end: on average.
     gpu_util: f64,
     /// Seconds since the run began to be worked on.
     duration_seconds: f64,
+    /// Where the tensors are or were: `cpu`, or the card with its name. Absent until that is known.
+    #[schema(example = "cuda:0 (NVIDIA H200)")]
+    device: Option<String>,
+    /// MiB of the card, of a run on one. Live: now; at the end: the most there was.
+    gpu_memory_mb: Option<f64>,
+    /// Degrees Celsius of the card, of a run on one. Live: now; at the end: the most there was.
+    gpu_temperature_c: Option<f64>,
+    /// Watts that the card takes, of a run on one. Live: now; at the end: on average.
+    gpu_power_w: Option<f64>,
 }
 
 /// A model.
@@ -137,9 +146,14 @@ pub struct RunLimits {
     /// Seconds.
     #[schema(minimum = 1)]
     time_seconds: u64,
-    /// MiB.
+    /// MiB of the process; of a run on a card, what its tensors may hold there.
     #[schema(minimum = 1)]
     memory_mb: u64,
+    /// Where its tensors are to be: `auto`, `cpu`, `cuda` or `cuda:N`.
+    #[schema(pattern = "^(auto|cpu|cuda|cuda:[0-9]+)$")]
+    device: String,
+    /// Whether a card may use TF32.
+    tf32: bool,
 }
 
 /// What a submit gives.
@@ -510,6 +524,35 @@ pub struct Worker {
     draining: bool,
     /// When it started.
     started_at: DateTime<Utc>,
+    /// Its cards, whether they work or not.
+    cards: Vec<Card>,
+}
+
+/// A card of a worker. What nobody tells is null.
+#[derive(ToSchema)]
+pub struct Card {
+    /// Its number: `cuda:N`.
+    index: u32,
+    /// What its maker calls it.
+    name: Option<String>,
+    /// Whether jobs can use it.
+    healthy: bool,
+    /// Why not.
+    problem: Option<String>,
+    /// MiB of its memory.
+    memory_mb: Option<u64>,
+    /// MiB that the jobs on it were promised.
+    promised_mb: u64,
+    /// MiB that are in use, by whomever.
+    memory_used_mb: Option<u64>,
+    /// Percent of the time that it computes.
+    utilization: Option<f64>,
+    /// Degrees Celsius.
+    temperature_c: Option<f64>,
+    /// Watts that it takes.
+    power_w: Option<f64>,
+    /// The jobs that are on it.
+    running: Vec<String>,
 }
 
 /// A queue.

@@ -21,7 +21,10 @@ async fn a_submit_answers_as_the_original_and_waits_in_the_queue() {
         data["training_parameters"],
         json!({"epochs": 10, "learning_rate": 0.001})
     );
-    assert_eq!(data["limits"], json!({"time_seconds": 3600, "memory_mb": 2048}));
+    assert_eq!(
+        data["limits"],
+        json!({"time_seconds": 3600, "memory_mb": 2048, "device": "auto", "tf32": false})
+    );
     let run = data["task_id"].as_str().unwrap();
     let read = server.get(&format!("/models/{model}")).await.data();
     assert_eq!((&read["status"], &read["task_id"]), (&json!("PENDING"), &json!(run)));
@@ -50,12 +53,17 @@ async fn what_the_submit_says_goes_over_what_the_model_says() {
         )
         .await
         .data();
-    let body = json!({"training_parameters": {"epochs": 7}, "seed": 42, "time_limit": 60, "memory_limit_mb": 512});
+    // Where it is computed may stand among the parameters, and counts where nothing else is said of it.
+    let body = json!({"training_parameters": {"epochs": 7, "device": "cpu", "tf32": true}, "seed": 42, "time_limit": 60,
+        "memory_limit_mb": 512, "device": "cuda:2"});
     let data = server.post(&format!("/models/{model}/train"), body).await.data();
     assert_eq!(data["training_parameters"], json!({"epochs": 7, "learning_rate": 0.5}));
     assert_eq!(
         (&data["seed"], &data["limits"]),
-        (&json!(42), &json!({"time_seconds": 60, "memory_mb": 512}))
+        (
+            &json!(42),
+            &json!({"time_seconds": 60, "memory_mb": 512, "device": "cuda:2", "tf32": true})
+        )
     );
 }
 
@@ -335,4 +343,46 @@ async fn with_the_queue_away_a_run_is_taken_all_the_same_and_readiness_says_so()
         server.post(&format!("/models/{model}/stop"), json!({})).await.data()["state"],
         "CANCELLED"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_that_needs_a_card_goes_to_workers_that_have_one() {
+    let server = Server::start().await;
+    for (body, labels) in [
+        (json!({"device": "cuda"}), json!(["gpu"])),
+        (json!({"device": "cuda:1"}), json!(["gpu"])),
+        (json!({"training_parameters": {"device": "cuda"}}), json!(["gpu"])),
+        (json!({"device": "cuda", "labels": ["large"]}), json!(["large"])),
+        (json!({"device": "auto"}), json!([])),
+        (json!({"device": "cpu"}), json!([])),
+    ] {
+        let model = server.model().await;
+        server
+            .post(&format!("/models/{model}/train"), body.clone())
+            .await
+            .data();
+        let run = server.get(&format!("/models/{model}/runs")).await.data()["items"][0].clone();
+        assert_eq!(run["labels"], labels, "{body}");
+    }
+    let model = server.model().await;
+    for (body, code, words) in [
+        (json!({"device": "gpu"}), "invalid-body", "auto, cpu, cuda or cuda:N"),
+        (json!({"device": 0}), "invalid-body", "string"),
+        (
+            json!({"training_parameters": {"device": "gpu"}}),
+            "invalid-device",
+            "auto, cpu, cuda or cuda:N",
+        ),
+        (
+            json!({"training_parameters": {"tf32": 1}}),
+            "invalid-device",
+            "true or false",
+        ),
+    ] {
+        let refused = server
+            .post(&format!("/models/{model}/train"), body)
+            .await
+            .refused(422, code);
+        assert!(refused["message"].as_str().unwrap().contains(words), "{refused}");
+    }
 }

@@ -9,7 +9,8 @@ use super::folder::{ScratchFolder, WorkerFolder};
 use super::runner::Runner;
 use super::words::Words;
 use crate::protocol::Report;
-use crate::runner::SUBCOMMAND;
+use crate::runner::{ON_CARD, SUBCOMMAND};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -22,6 +23,11 @@ use tokio::sync::oneshot;
 
 /// How long a runner may take to be ready.
 const READY: Duration = Duration::from_secs(10);
+/// The same for one that opens a card: a driver may have to load its firmware, and to compile.
+const READY_ON_CARD: Duration = Duration::from_secs(120);
+
+/// The whole environment of a process.
+type Environment = Vec<(OsString, OsString)>;
 
 /// Starts runners. A clone is the same launcher.
 #[derive(Clone)]
@@ -34,6 +40,7 @@ pub(super) struct Inner {
 
 struct Request {
     scratch: PathBuf,
+    card: Option<Environment>,
     answer: oneshot::Sender<io::Result<Started>>,
 }
 
@@ -56,7 +63,7 @@ impl Launcher {
             .spawn(move || {
                 for request in asked {
                     // If nobody waits for it any more, it ends at once.
-                    let _ = request.answer.send(start(&program, request.scratch));
+                    let _ = request.answer.send(start(&program, request.scratch, request.card));
                 }
             })
             .map_err(|error| ProcessError::Start(format!("cannot start a thread: {error}")))?;
@@ -70,6 +77,16 @@ impl Launcher {
 
     /// Starts a runner, and waits until it is shut in and ready for orders.
     pub async fn start(&self) -> Result<Runner, ProcessError> {
+        self.start_in(None).await
+    }
+
+    /// The same on the one card that can be seen in this environment, which is the runner's whole environment.
+    pub async fn start_on_card(&self, environment: Vec<(OsString, OsString)>) -> Result<Runner, ProcessError> {
+        self.start_in(Some(environment)).await
+    }
+
+    async fn start_in(&self, card: Option<Environment>) -> Result<Runner, ProcessError> {
+        let patience = if card.is_some() { READY_ON_CARD } else { READY };
         let scratch = self
             .0
             .folder
@@ -80,6 +97,7 @@ impl Launcher {
         let (answer, started) = oneshot::channel();
         let request = Request {
             scratch: scratch.clone(),
+            card,
             answer,
         };
         let gone = || ProcessError::Start("the launcher is gone".into());
@@ -93,7 +111,7 @@ impl Launcher {
             }
         };
         let mut runner = Runner::new(process, socket, words, scratch, folder, self.0.clone())?;
-        match tokio::time::timeout(READY, runner.next()).await {
+        match tokio::time::timeout(patience, runner.next()).await {
             Ok(Ok(Report::Ready(isolation))) => {
                 runner.set_isolation(isolation);
                 Ok(runner)
@@ -104,20 +122,22 @@ impl Launcher {
             Ok(Err(error)) => Err(ProcessError::Start(error.to_string())),
             Err(_) => Err(ProcessError::Start(format!(
                 "it was not ready after {} s",
-                READY.as_secs()
+                patience.as_secs()
             ))),
         }
     }
 }
 
-/// Starts the program, with nothing of ours but one end of a socket.
-fn start(program: &Path, scratch: PathBuf) -> io::Result<Started> {
+/// Starts the program, with nothing of ours but one end of a socket, and on a card what its driver needs.
+fn start(program: &Path, scratch: PathBuf, card: Option<Environment>) -> io::Result<Started> {
     let (socket, theirs) = UnixStream::pair()?;
     let mut child = Command::new(program)
         .arg(SUBCOMMAND)
+        .args(card.is_some().then_some(ON_CARD))
         .arg(&scratch)
         .arg(std::process::id().to_string())
         .env_clear()
+        .envs(card.into_iter().flatten())
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::from(OwnedFd::from(theirs)))

@@ -12,11 +12,12 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 /// Shuts this process in as a runner is, with the folder as its scratch folder, and prints one line of JSON about each
-/// attempt. Succeeds if everything came out as it has to.
-pub(super) fn main(scratch: &Path) -> ExitCode {
+/// attempt. Succeeds if everything came out as it has to. `card`: as one that computes on a card, without one.
+pub(super) fn main(scratch: &Path, card: bool) -> ExitCode {
     let parent = rustix::process::getppid();
-    let isolation = match isolation::shut_in(scratch, parent) {
-        Ok(isolation) => isolation,
+    let open: Option<fn() -> Result<(), String>> = card.then_some(|| Ok(()));
+    let isolation = match isolation::shut_in(scratch, parent, open) {
+        Ok((isolation, _)) => isolation,
         Err(problem) => {
             eprintln!("{problem}");
             return ExitCode::FAILURE;

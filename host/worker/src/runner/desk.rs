@@ -2,6 +2,7 @@
 //! engine, an open model, and what trials of a sweep have in common.
 
 use super::Bit;
+use super::card::CARD;
 use super::connection::Connection;
 use super::refusal::Refusal;
 use super::scratch::Scratch;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use trainyard_data::{DataFormat, Dataset, Frame, OverviewOptions, ReadOptions};
 use trainyard_jobs::{DataReport, Evaluation, LogLevel, TrainingDataset};
+use trainyard_kernels::Device;
 use trainyard_sandbox::{
     Control, Description, Engine, EngineOptions, Event, Inspection, Job, Level, Limits, Plugin, Runner, SandboxError,
 };
@@ -96,6 +98,8 @@ impl Desk {
                 limits,
                 resume,
             } => {
+                let device = if limits.on_card { CARD } else { Device::Cpu };
+                let tf32 = limits.tf32;
                 let limits = limits_of(&limits);
                 let (file, code) = (files.next("plugin")?, files.next("code")?);
                 let trained = match self.trained.take().filter(|trained| trained.identity == plugin) {
@@ -126,6 +130,8 @@ impl Desk {
                     parameters,
                     seed,
                     limits,
+                    device,
+                    tf32,
                     checkpoint: resume.then(|| files.next("checkpoint")).transpose()?,
                 }
                 .run(bit)

@@ -2,7 +2,8 @@
 //!
 //! What comes after this may be the doing of whoever wrote the plugin or the data. So the process gives up, for good,
 //! everything that it does not need: it can open files in its scratch folder alone, reach no network and no other
-//! process, start no program, and it ends with its worker.
+//! process, start no program, and it ends with its worker. One that computes on a card opens it first, and keeps what the driver
+//! needs.
 
 use super::{landlock, seccomp};
 use crate::protocol::Isolation;
@@ -13,14 +14,20 @@ use std::path::Path;
 const LARGEST_FILE: u64 = 8 << 30;
 /// Open files: the socket, what an order brings, and some room.
 const OPEN_FILES: u64 = 64;
+/// The same where a card's driver opens its own.
+const OPEN_FILES_ON_CARD: u64 = 1024;
 /// What is added to a runner's priority: others go first.
 const NICE: i32 = 10;
 /// How much rather than others it is ended when the machine is out of memory, up to 1000.
 const OUT_OF_MEMORY_SCORE: &str = "800";
 
 /// Shuts this process in. Must be called while it has one thread. Fails where it cannot be made sure that the process
-/// ends with its parent; other things that the system lacks are in the answer.
-pub(super) fn shut_in(scratch: &Path, parent: Option<Pid>) -> Result<Isolation, String> {
+/// ends with its parent, or where the card cannot be opened; other things that the system lacks are in the answer.
+pub(super) fn shut_in<C>(
+    scratch: &Path,
+    parent: Option<Pid>,
+    card: Option<fn() -> Result<C, String>>,
+) -> Result<(Isolation, Option<C>), String> {
     let mut missing = Vec::new();
     let mut note = |what: &str, error: &dyn std::fmt::Display| missing.push(format!("{what}: {error}"));
 
@@ -38,22 +45,32 @@ pub(super) fn shut_in(scratch: &Path, parent: Option<Pid>) -> Result<Isolation, 
     if let Err(error) = rustix::thread::set_no_new_privs(true) {
         note("programs with more rights can be started", &error);
     }
-    for (resource, most) in [
+    let on_card = card.is_some();
+    let (files, locked) = match on_card {
+        // The driver locks what it copies from.
+        true => (OPEN_FILES_ON_CARD, None),
+        false => (OPEN_FILES, Some((Resource::Memlock, 0))),
+    };
+    let limits = [
         (Resource::Core, 0),
-        (Resource::Nofile, OPEN_FILES),
+        (Resource::Nofile, files),
         (Resource::Fsize, LARGEST_FILE),
-        (Resource::Memlock, 0),
-    ] {
+    ];
+    for (resource, most) in limits.into_iter().chain(locked) {
         if let Err(error) = limit(resource, most) {
             note(&format!("the limit for {resource:?}"), &error);
         }
     }
     ignore_large_files();
+    if on_card && let Err(error) = landlock::restrict_driver(scratch) {
+        note("landlock, so that the driver's threads can open files anywhere", &error);
+    }
+    let card = card.map(|open| open()).transpose()?;
     if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         note("other processes can look into this one", &error);
     }
 
-    let landlock = match landlock::restrict(scratch) {
+    let landlock = match landlock::restrict(scratch, on_card) {
         Ok(None) => true,
         Ok(Some(lacking)) => {
             note("landlock", &lacking);
@@ -64,18 +81,19 @@ pub(super) fn shut_in(scratch: &Path, parent: Option<Pid>) -> Result<Isolation, 
             false
         }
     };
-    let seccomp = match seccomp::restrict() {
+    let seccomp = match seccomp::restrict(on_card) {
         Ok(()) => true,
         Err(error) => {
             note("seccomp, so that network and other programs can be reached", &error);
             false
         }
     };
-    Ok(Isolation {
+    let isolation = Isolation {
         landlock,
         seccomp,
         missing,
-    })
+    };
+    Ok((isolation, card))
 }
 
 /// Lets the kernel end this process when the thread that started it ends; and makes sure that it has not ended already.

@@ -1,27 +1,132 @@
 //! Files: regular ones, in the scratch folder, and none elsewhere. Descriptors that are open already stay usable.
+//!
+//! On a card the driver opens files later, too: its devices, its libraries, and what the kernel tells of machine and process. It
+//! starts threads of its own before that, and a thread keeps the rules that it was born with: so they are born with wider
+//! ones.
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// What the driver reads to find out about the machine, and libraries.
+const READ: [&str; 16] = [
+    "/etc/ld.so.cache",
+    "/etc/nvidia",
+    "/lib",
+    "/lib64",
+    "/proc/cpuinfo",
+    "/proc/devices",
+    "/proc/driver/nvidia",
+    "/proc/meminfo",
+    "/proc/self",
+    "/proc/sys/vm",
+    "/sys/bus/pci",
+    "/sys/devices",
+    "/sys/module/nvidia",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local",
+];
+/// The same while it starts: it is not known by every version what it looks at.
+const READ_AT_FIRST: [&str; 9] = [
+    "/dev/urandom",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/opt",
+    "/proc",
+    "/run",
+    "/sys",
+    "/usr",
+];
+/// What it writes to while it starts.
+const WRITTEN_AT_FIRST: [&str; 4] = ["/dev/null", "/dev/shm", "/dev/zero", "/tmp"];
 
 /// Restricts this thread and all that it starts. Gives what the kernel lacks of it, if anything.
-pub(super) fn restrict(scratch: &Path) -> Result<Option<String>, String> {
-    let allowed =
-        AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
-    let status = Ruleset::default()
+pub(super) fn restrict(scratch: &Path, card: bool) -> Result<Option<String>, String> {
+    let mut rules = rules()?;
+    rules = allow(rules, scratch, kept())?;
+    if card {
+        for path in READ.iter().map(PathBuf::from).chain(libraries()).chain(cache()) {
+            rules = allow_if_there(rules, &path, AccessFs::ReadFile | AccessFs::ReadDir)?;
+        }
+        rules = devices(rules)?;
+    }
+    told(rules.restrict_self().map_err(|error| error.to_string())?)
+}
+
+/// Restricts this thread and all that it starts to what a driver may need to start. What is to be allowed later has to be allowed
+/// here, too.
+pub(super) fn restrict_driver(scratch: &Path) -> Result<(), String> {
+    let mut rules = allow(rules()?, scratch, kept())?;
+    for path in READ_AT_FIRST.iter().map(PathBuf::from).chain(libraries()) {
+        rules = allow_if_there(rules, &path, AccessFs::ReadFile | AccessFs::ReadDir)?;
+    }
+    for path in WRITTEN_AT_FIRST.iter().map(PathBuf::from).chain(cache()) {
+        rules = allow_if_there(rules, &path, kept() | AccessFs::ReadDir | AccessFs::MakeDir)?;
+    }
+    rules = devices(rules)?;
+    rules.restrict_self().map(drop).map_err(|error| error.to_string())
+}
+
+/// What may be done in a folder to keep files there.
+fn kept() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile
+}
+
+fn rules() -> Result<RulesetCreated, String> {
+    Ruleset::default()
         .handle_access(AccessFs::from_all(ABI::V5))
         .and_then(|rules| rules.handle_access(AccessNet::from_all(ABI::V4)))
         .and_then(|rules| rules.scope(Scope::from_all(ABI::V6)))
         .and_then(|rules| rules.create())
-        .map_err(|error| error.to_string())?
-        .add_rule(PathBeneath::new(
-            PathFd::new(scratch).map_err(|error| error.to_string())?,
-            allowed,
-        ))
-        .and_then(|rules| rules.restrict_self())
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| error.to_string())
+}
+
+fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated, String> {
+    let opened = PathFd::new(path).map_err(|error| error.to_string())?;
+    rules
+        .add_rule(PathBeneath::new(opened, access))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn allow_if_there(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated, String> {
+    match std::fs::metadata(path) {
+        Err(_) => Ok(rules),
+        Ok(found) if found.is_dir() => allow(rules, path, access),
+        // Of a file, only what can be done with one.
+        Ok(_) => allow(rules, path, access & AccessFs::from_file(ABI::V5)),
+    }
+}
+
+/// The card's own files, for reading, writing and the driver's commands.
+fn devices(mut rules: RulesetCreated) -> Result<RulesetCreated, String> {
+    let used = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev;
+    for entry in std::fs::read_dir("/dev").into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(b"nvidia") {
+            rules = allow_if_there(rules, &entry.path(), used)?;
+        }
+    }
+    Ok(rules)
+}
+
+/// The folders of libraries that the worker's environment names.
+fn libraries() -> impl Iterator<Item = PathBuf> {
+    let named = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&named)
+        .filter(|path| path.is_absolute())
+        .collect();
+    folders.into_iter()
+}
+
+/// Where the driver keeps what it has compiled.
+fn cache() -> Option<PathBuf> {
+    std::env::var_os("CUDA_CACHE_PATH").map(PathBuf::from)
+}
+
+fn told(status: RestrictionStatus) -> Result<Option<String>, String> {
     match status.ruleset {
         RulesetStatus::FullyEnforced => Ok(None),
         RulesetStatus::PartiallyEnforced => Ok(Some(format!(

@@ -1,10 +1,12 @@
 //! The runner: a process that shuts itself in and then does what it is told, over its standard input, a socket.
 //!
 //! `trainyard runner SCRATCH PARENT` is started by a worker ([`crate::process`]) and by nobody else; `trainyard runner
-//! --self-check SCRATCH` shuts itself in the same way, tries what must not work, and prints what happened.
+//! --self-check SCRATCH` shuts itself in the same way, tries what must not work, and prints what happened. With `--card` before the
+//! folder it does so as one that computes on a card; `--check-card` tries the card and ends.
 //!
 //! One thread listens, so that an order to stop arrives; a task runs on another.
 
+mod card;
 mod check;
 mod connection;
 mod desk;
@@ -29,6 +31,11 @@ use trainyard_sandbox::Control;
 /// The name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "runner";
 
+/// The first argument of one that computes on a card.
+pub(crate) const ON_CARD: &str = "--card";
+/// The argument of one that only tries the card.
+pub(crate) const CHECK_CARD: &str = "--check-card";
+
 /// Stack of the thread that does the tasks: compilers and readers of foreign files may go deep.
 const STACK: usize = 16 << 20;
 
@@ -37,8 +44,13 @@ const STACK: usize = 16 << 20;
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
     let done = match &arguments[..] {
-        [option, scratch] if option == "--self-check" => return check::main(Path::new(scratch)),
-        [scratch, parent] => run(Path::new(scratch), &parent.to_string_lossy()),
+        [option] if option == CHECK_CARD => return card::check(),
+        [option, scratch] if option == "--self-check" => return check::main(Path::new(scratch), false),
+        [option, card, scratch] if option == "--self-check" && card == ON_CARD => {
+            return check::main(Path::new(scratch), true);
+        }
+        [card, scratch, parent] if card == ON_CARD => run(Path::new(scratch), &parent.to_string_lossy(), true),
+        [scratch, parent] => run(Path::new(scratch), &parent.to_string_lossy(), false),
         _ => Err("this is started by a worker; by hand, use `trainyard runner --self-check FOLDER`".into()),
     };
     match done {
@@ -50,14 +62,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(scratch: &Path, parent: &str) -> Result<(), String> {
+fn run(scratch: &Path, parent: &str, on_card: bool) -> Result<(), String> {
     let parent = parent.parse().ok().and_then(rustix::process::Pid::from_raw);
     let parent = parent.ok_or("the second argument is no process number")?;
     // How many cores a container allows is in files that cannot be read later.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // It is remembered where it is needed later: for the pages that hold machine code.
     rustix::param::page_size();
-    let isolation = isolation::shut_in(scratch, Some(parent))?;
+    let open: Option<fn() -> _> = on_card.then_some(card::open);
+    // As long as this process lives, its tasks find the card open.
+    let (isolation, _card) = isolation::shut_in(scratch, Some(parent), open)?;
     let connection = Connection::of_standard_input().map_err(|error| format!("there is no socket: {error}"))?;
     let connection = Arc::new(connection);
     let desk = Desk::new(connection.clone(), scratch.to_owned()).map_err(|error| error.to_string())?;

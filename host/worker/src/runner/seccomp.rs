@@ -99,6 +99,55 @@ const ALLOWED_BY_OLDER_NAMES: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_BY_OLDER_NAMES: &[i64] = &[];
 
+/// What a card's driver asks for besides. Its commands go through `ioctl`, which is dealt with apart.
+const ALLOWED_ON_CARD: &[i64] = &[
+    libc::SYS_capget,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_eventfd2,
+    libc::SYS_fstatfs,
+    libc::SYS_get_mempolicy,
+    libc::SYS_getcwd,
+    libc::SYS_getdents64,
+    libc::SYS_getppid,
+    libc::SYS_getpriority,
+    libc::SYS_mbind,
+    libc::SYS_mincore,
+    libc::SYS_mlock,
+    libc::SYS_mlock2,
+    libc::SYS_msync,
+    libc::SYS_munlock,
+    libc::SYS_pipe2,
+    libc::SYS_pselect6,
+    libc::SYS_readlinkat,
+    libc::SYS_sched_get_priority_max,
+    libc::SYS_sched_get_priority_min,
+    libc::SYS_sched_getparam,
+    libc::SYS_sched_getscheduler,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_set_mempolicy,
+    libc::SYS_statfs,
+];
+
+/// The same by their older names.
+#[cfg(target_arch = "x86_64")]
+const ALLOWED_ON_CARD_BY_OLDER_NAMES: &[i64] = &[
+    libc::SYS_dup2,
+    libc::SYS_epoll_create,
+    libc::SYS_epoll_wait,
+    libc::SYS_pipe,
+    libc::SYS_readlink,
+    libc::SYS_select,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const ALLOWED_ON_CARD_BY_OLDER_NAMES: &[i64] = &[];
+
+/// Commands to a terminal that put words into its user's mouth. A runner has no terminal; should it have one, not these.
+const NEVER: [u64; 2] = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64];
+
 /// What `prctl` may be asked: to name a thread or a piece of memory.
 const PRCTL: &[i32] = &[
     libc::PR_SET_NAME,
@@ -120,17 +169,25 @@ const FCNTL: &[i32] = &[
 ];
 
 /// Restricts all threads of this process and all that they start.
-pub(super) fn restrict() -> Result<(), String> {
-    let program = filter().map_err(|error| error.to_string())?;
+pub(super) fn restrict(card: bool) -> Result<(), String> {
+    let program = filter(card).map_err(|error| error.to_string())?;
     apply_filter_all_threads(&program).map_err(|error| error.to_string())
 }
 
-fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
+fn filter(card: bool) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED
         .iter()
         .chain(ALLOWED_BY_OLDER_NAMES)
         .map(|&call| (call, Vec::new()))
         .collect();
+    if card {
+        let driver = ALLOWED_ON_CARD.iter().chain(ALLOWED_ON_CARD_BY_OLDER_NAMES);
+        rules.extend(driver.map(|&call| (call, Vec::new())));
+        // On which files, landlock says: of devices, those of the card alone can be opened.
+        let others = NEVER.map(|command| SeccompCondition::new(1, Length::Dword, Is::Ne, command));
+        let others = others.into_iter().collect::<Result<Vec<_>, _>>()?;
+        rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(others)?]);
+    }
     // A thread, never a process. Newer libraries ask `clone3` first, whose arguments cannot be looked at.
     let thread = (libc::CLONE_THREAD | libc::CLONE_VM) as u64;
     rules.insert(

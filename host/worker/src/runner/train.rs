@@ -15,6 +15,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 use trainyard_data::{Dataset, Frame};
 use trainyard_jobs::{LogLevel, TrainingDataset};
+use trainyard_kernels::Device;
 use trainyard_sandbox::{Checkpoint, Description, Event, Job, Limits, Plugin, Runner, SandboxError};
 
 /// How often one looks whether to go on waiting for a checkpoint to be stored.
@@ -30,6 +31,8 @@ pub(super) struct Training<'a> {
     pub parameters: Value,
     pub seed: u32,
     pub limits: Limits,
+    pub device: Device,
+    pub tf32: bool,
     pub checkpoint: Option<File>,
 }
 
@@ -118,6 +121,8 @@ impl Training<'_> {
             parameters: parameters.clone(),
             seed: self.seed,
             dataset: Some(dataset.clone()),
+            device: self.device,
+            tf32: self.tf32,
             limits: self.limits,
             control: bit.control.clone(),
             ..Job::default()

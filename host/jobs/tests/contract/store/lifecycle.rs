@@ -10,7 +10,14 @@ const ACTIVE: [RunState; 3] = [RunState::Pending, RunState::Preparing, RunState:
 
 pub async fn every_change_in_every_state_is_as_the_state_machine_says(store: &dyn Store) {
     for state in RunState::ALL {
-        let changes = [Change::Train, finish("x"), fail("why"), Change::Cancel, Change::Release];
+        let changes = [
+            Change::Train,
+            finish("x"),
+            fail("why"),
+            Change::Cancel,
+            Change::Release,
+            Change::PutBack,
+        ];
         for change in changes {
             let name = format!("{state} {}", change.verb());
             let before = run_in(store, &name, state).await;
@@ -98,6 +105,7 @@ async fn all_fenced(store: &dyn Store, id: &str, token: i64) {
         fail("old"),
         Change::Cancel,
         Change::Release,
+        Change::PutBack,
         claim,
     ] {
         let verb = change.verb();
@@ -140,6 +148,22 @@ pub async fn whoever_gave_a_run_back_cannot_write_it(store: &dyn Store) {
     assert_eq!(again.attempt, 1);
     assert_eq!(again.started_at, first.started_at);
     all_fenced(store, "r1", first.token).await;
+}
+
+pub async fn a_run_that_is_put_back_counts_as_taken(store: &dyn Store) {
+    submitted(store, "r1").await;
+    for attempt in 1..=MOST_ATTEMPTS {
+        let run = claimed(store, "r1", "worker-0").await;
+        let back = store.change(&run.id, run.token, Change::PutBack).await.unwrap();
+        assert_eq!(
+            (back.state, back.attempt, back.progress),
+            (RunState::Pending, attempt, 0.0)
+        );
+        check_rows(store, &back).await;
+        all_fenced(store, "r1", run.token).await;
+    }
+    let last = store.claim(&"r1".to_owned(), "worker-1").await.unwrap();
+    assert!(matches!(last, Claim::GivenUp(_)), "{last:?}");
 }
 
 pub async fn progress_and_checkpoints_of_a_run_that_is_over_are_refused(store: &dyn Store) {

@@ -1,0 +1,341 @@
+//! Trainings on cards. Without a card these run on an emulator of one (`tests/cuda-emulator`), with a program that is built for
+//! cards; `TRAINYARD_CUDA_EMULATOR` names the folder of the one and `TRAINYARD_CUDA_PROGRAM` the other.
+
+use crate::harness::{Service, program};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+/// The emulator and a program that can use it; without them a test says that it skips.
+struct Bench {
+    libraries: PathBuf,
+    program: Option<PathBuf>,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// With a program for cards.
+    fn whole() -> Option<Self> {
+        let bench = Self::libraries()?;
+        if bench.program.is_none() {
+            println!("skipped: TRAINYARD_CUDA_PROGRAM names no program that is built for cards");
+        }
+        bench.program.is_some().then_some(bench)
+    }
+
+    fn libraries() -> Option<Self> {
+        let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        let libraries = named("TRAINYARD_CUDA_EMULATOR").filter(|folder| folder.join("libnvidia-ml.so.1").exists());
+        if libraries.is_none() {
+            println!("skipped: TRAINYARD_CUDA_EMULATOR names no folder of emulated libraries");
+        }
+        Some(Bench {
+            libraries: libraries?,
+            program: named("TRAINYARD_CUDA_PROGRAM").filter(|program| program.is_file()),
+            folder: tempfile::tempdir().unwrap(),
+        })
+    }
+
+    /// The file whose presence means that the card is lost.
+    fn lost(&self) -> PathBuf {
+        self.folder.path().join("lost")
+    }
+
+    fn lose(&self) {
+        std::fs::write(self.lost(), "").unwrap();
+    }
+
+    fn find(&self) {
+        std::fs::remove_file(self.lost()).unwrap();
+    }
+
+    fn settings(&self) -> Vec<(String, String)> {
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let mut settings = vec![
+            ("LD_LIBRARY_PATH".to_owned(), text(&self.libraries)),
+            (
+                "CUDA_EMULATOR_SHARE".to_owned(),
+                text(&self.folder.path().join("share")),
+            ),
+            ("CUDA_EMULATOR_LOST".to_owned(), text(&self.lost())),
+            ("TRAINYARD_WORKER_CARD_CHECK_SECONDS".to_owned(), "1".to_owned()),
+        ];
+        settings.extend(
+            self.program
+                .iter()
+                .map(|program| ("TRAINYARD_TEST_PROGRAM".to_owned(), text(program))),
+        );
+        settings
+    }
+
+    fn service(&self, more: &[(&str, &str)]) -> Service {
+        let settings = self.settings();
+        let mut settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (&**name, &**value)).collect();
+        settings.extend(more);
+        Service::with(&settings)
+    }
+}
+
+/// A worker over a service's folder. Killed when it goes out of scope.
+struct Worker(Child);
+
+impl Worker {
+    fn start(service: &Service, settings: &[(String, String)]) -> Self {
+        let mut command = program(service.folder.path(), &["worker"], settings);
+        Worker(command.stdout(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn workers(service: &Service) -> Vec<Value> {
+    service.get("/api/v2/ai/workers").data()["items"]
+        .as_array()
+        .unwrap()
+        .clone()
+}
+
+/// The first card of each worker.
+fn cards(service: &Service) -> Vec<Value> {
+    workers(service)
+        .iter()
+        .map(|worker| worker["cards"][0].clone())
+        .collect()
+}
+
+fn works(service: &Service) {
+    service.eventually("a card works", || {
+        cards(service).iter().any(|card| card["healthy"] == true)
+    });
+}
+
+fn log(service: &Service, model: i64) -> String {
+    service
+        .get(&format!("/api/v2/ai/models/{model}/logs"))
+        .data()
+        .to_string()
+}
+
+fn attempt(service: &Service, model: i64, run: &str) -> i64 {
+    service.run(model, run)["attempt"].as_i64().unwrap()
+}
+
+#[test]
+fn without_a_card_auto_is_the_processor_and_cuda_waits_for_one() {
+    let service = Service::start();
+    let Some(id) = service.create_weather(1) else { return };
+    let run = service.train(id, &json!({}));
+    let model = service.wait_for(id, &["TRAINED"]);
+    assert_eq!(model["resource_usage"]["device"], "cpu");
+    assert!(model["resource_usage"]["gpu_memory_mb"].is_null());
+    let run = service.run(id, &run);
+    assert_eq!(
+        (&run["limits"]["device"], &run["limits"]["tf32"]),
+        (&json!("auto"), &json!(false))
+    );
+    assert_eq!(run["labels"], json!([]));
+
+    // As clients of the original can say it.
+    let run = service.train(id, &json!({"training_parameters": {"device": "cuda:1", "tf32": true}}));
+    let waiting = service.run(id, &run);
+    assert_eq!(
+        (&waiting["limits"]["device"], &waiting["limits"]["tf32"]),
+        (&json!("cuda:1"), &json!(true))
+    );
+    assert_eq!(
+        (&waiting["labels"], &waiting["state"]),
+        (&json!(["gpu"]), &json!("PENDING"))
+    );
+    assert!(waiting["training_parameters"]["device"].is_null());
+    assert!(log(&service, id).contains("has the labels gpu"));
+    service.stop(id).data();
+
+    // Whoever names labels gets them, and an answer of the worker that has them.
+    let refused = service.post(&format!("/api/v2/ai/models/{id}/train"), &json!({"device": "gpu"}));
+    assert_eq!(refused.error(422), "invalid-body");
+    assert!(
+        refused.json()["message"]
+            .as_str()
+            .unwrap()
+            .contains("auto, cpu, cuda or cuda:N")
+    );
+}
+
+#[test]
+fn a_worker_that_is_told_of_a_card_it_does_not_have_says_so() {
+    let service = Service::with(&[("TRAINYARD_WORKER_LABELS", "gpu")]);
+    let Some(id) = service.create_weather(1) else { return };
+    service.train(id, &json!({"device": "cuda"}));
+    let model = service.wait_for(id, &["ERROR"]);
+    let error = model["error_log"].as_str().unwrap();
+    assert!(
+        error.starts_with("device: cuda is asked for, and this worker has no card"),
+        "{error}"
+    );
+    // What asks for the label alone is served as ever.
+    service.train(id, &json!({"labels": ["gpu"]}));
+    service.wait_for(id, &["TRAINED"]);
+}
+
+#[test]
+fn what_a_card_does_is_read_and_a_build_without_cuda_does_not_use_it() {
+    let Some(bench) = Bench::libraries() else { return };
+    let bench = Bench { program: None, ..bench };
+    let service = bench.service(&[]);
+    service.eventually("the card is listed", || {
+        cards(&service).iter().any(|card| card["memory_used_mb"].is_number())
+    });
+    let card = cards(&service).remove(0);
+    assert_eq!((&card["index"], &card["healthy"]), (&json!(0), &json!(false)), "{card}");
+    assert!(card["problem"].as_str().unwrap().contains("has no CUDA"), "{card}");
+    assert!(card["name"].as_str().unwrap().contains("mulated"), "{card}");
+    assert!(
+        card["temperature_c"].as_f64().unwrap() > 0.0 && card["memory_mb"].as_u64().unwrap() > 0,
+        "{card}"
+    );
+    assert_eq!(workers(&service)[0]["labels"], json!([]));
+}
+
+#[test]
+fn a_training_runs_on_the_card_and_says_what_it_used() {
+    let Some(bench) = Bench::whole() else { return };
+    let service = bench.service(&[]);
+    works(&service);
+    assert_eq!(workers(&service)[0]["labels"], json!(["gpu"]));
+    let Some(id) = service.create_weather(1) else { return };
+    let run = service.train(id, &json!({"device": "cuda", "memory_limit_mb": 512}));
+    let model = service.wait_for(id, &["TRAINED"]);
+    assert!(
+        log(&service, id).contains("training on cuda:0 ("),
+        "{}",
+        log(&service, id)
+    );
+    let usage = &model["resource_usage"];
+    assert!(usage["device"].as_str().unwrap().starts_with("cuda:0 ("), "{usage}");
+    assert!(usage["gpu_memory_mb"].as_f64().unwrap() > 0.0, "{usage}");
+    assert!(
+        usage["gpu_temperature_c"].as_f64().unwrap() > 0.0 && usage["gpu_power_w"].as_f64().unwrap() > 0.0,
+        "{usage}"
+    );
+    assert_eq!(service.run(id, &run)["labels"], json!(["gpu"]));
+    let metrics = service.get("/metrics").bytes;
+    let metrics = String::from_utf8(metrics).unwrap();
+    assert!(
+        metrics
+            .lines()
+            .any(|line| line.starts_with("trainyard_card_healthy{") && line.ends_with(" 1.0")),
+        "{metrics}"
+    );
+
+    // The same numbers as the processor's, as near as f32 is.
+    let on_card = model["metrics"]["mse"].as_f64().unwrap();
+    service.train(id, &json!({"device": "cpu", "seed": service.run(id, &run)["seed"]}));
+    let model = service.wait_for(id, &["TRAINED"]);
+    let on_processor = model["metrics"]["mse"].as_f64().unwrap();
+    assert!((on_card / on_processor - 1.0).abs() < 0.05, "{on_card} {on_processor}");
+}
+
+#[test]
+fn jobs_share_a_card_while_all_that_they_may_hold_fits() {
+    let Some(bench) = Bench::whole() else { return };
+    let memory = (2_u64 << 30).to_string();
+    let service = bench.service(&[("CUDA_EMULATOR_MEMORY", &memory), ("TRAINYARD_WORKER_SLOTS", "3")]);
+    works(&service);
+    let asked = json!({"device": "cuda", "memory_limit_mb": 512});
+    let Some(first) = service.create_slow_weather(1000) else {
+        return;
+    };
+    let others = [(); 2].map(|()| service.create_slow_weather(1000).unwrap());
+    service.train(first, &asked);
+    service.train(others[0], &asked);
+    service.eventually("two share the card", || {
+        cards(&service)[0]["running"].as_array().unwrap().len() == 2
+    });
+    service.train(others[1], &asked);
+    service.eventually("the third waits", || {
+        log(&service, others[1]).contains("waits for a card")
+    });
+    assert_eq!(cards(&service)[0]["running"].as_array().unwrap().len(), 2);
+    // What fits no card at all is an error, or is done by the processor.
+    let Some(large) = service.create_weather(1) else { return };
+    service.stop(others[0]).data();
+    service.eventually("the third is on the card", || {
+        log(&service, others[1]).contains("training on cuda:0")
+    });
+    service.train(large, &json!({"device": "cuda", "memory_limit_mb": 4096}));
+    let model = service.wait_for(large, &["ERROR"]);
+    assert!(
+        model["error_log"].as_str().unwrap().contains("memory_limit_mb"),
+        "{model}"
+    );
+    service.train(large, &json!({"device": "auto", "memory_limit_mb": 4096}));
+    let model = service.wait_for(large, &["TRAINED"]);
+    assert_eq!(model["resource_usage"]["device"], "cpu");
+    assert!(log(&service, large).contains("training on the processor"));
+    for id in [first, others[1]] {
+        service.stop(id).data();
+    }
+}
+
+#[test]
+fn a_lost_card_costs_no_training() {
+    let Some(bench) = Bench::whole() else { return };
+    let service = Service::serving(&[]);
+    let _worker = Worker::start(&service, &bench.settings());
+    works(&service);
+    let Some(id) = service.create_slow_weather(1000) else {
+        return;
+    };
+    let run = service.train(id, &json!({"device": "cuda", "memory_limit_mb": 512}));
+    service.wait_for(id, &["TRAINING"]);
+    bench.lose();
+    // No other worker has a card: it waits for one.
+    service.wait_for(id, &["PENDING"]);
+    service.eventually("the card is reported", || {
+        let worker = &workers(&service)[0];
+        let card = &worker["cards"][0];
+        worker["labels"] == json!([]) && card["healthy"] == false && card["problem"].is_string()
+    });
+    assert_eq!(attempt(&service, id, &run), 1);
+    // One comes.
+    let other = Bench {
+        folder: tempfile::tempdir().unwrap(),
+        libraries: bench.libraries.clone(),
+        program: bench.program.clone(),
+    };
+    let second = Worker::start(&service, &other.settings());
+    service.wait_for(id, &["TRAINING"]);
+    let taken = service.run(id, &run);
+    assert_eq!(taken["attempt"], 2);
+    assert!(
+        taken["worker"].as_str().unwrap().contains(&second.0.id().to_string()),
+        "{taken}"
+    );
+    service.stop(id).data();
+    // The first is of use again as soon as its card is.
+    bench.find();
+    service.eventually("both cards work", || {
+        cards(&service).iter().filter(|card| card["healthy"] == true).count() == 2
+    });
+}
+
+#[test]
+fn auto_goes_on_on_the_processor_when_the_card_is_lost() {
+    let Some(bench) = Bench::whole() else { return };
+    let service = bench.service(&[]);
+    works(&service);
+    let Some(id) = service.create_slow_weather(1) else {
+        return;
+    };
+    let run = service.train(id, &json!({"device": "auto", "memory_limit_mb": 512}));
+    service.wait_for(id, &["TRAINING"]);
+    bench.lose();
+    let model = service.wait_for(id, &["TRAINED"]);
+    assert_eq!(model["resource_usage"]["device"], "cpu");
+    assert_eq!(attempt(&service, id, &run), 2);
+}

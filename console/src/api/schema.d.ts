@@ -991,6 +991,52 @@ export interface components {
             /** @description The token's name, or `local`. */
             who: string;
         };
+        /** @description A card of a worker. What nobody tells is null. */
+        Card: {
+            /** @description Whether jobs can use it. */
+            healthy: boolean;
+            /**
+             * Format: int32
+             * @description Its number: `cuda:N`.
+             */
+            index: number;
+            /**
+             * Format: int64
+             * @description MiB of its memory.
+             */
+            memory_mb?: number | null;
+            /**
+             * Format: int64
+             * @description MiB that are in use, by whomever.
+             */
+            memory_used_mb?: number | null;
+            /** @description What its maker calls it. */
+            name?: string | null;
+            /**
+             * Format: double
+             * @description Watts that it takes.
+             */
+            power_w?: number | null;
+            /** @description Why not. */
+            problem?: string | null;
+            /**
+             * Format: int64
+             * @description MiB that the jobs on it were promised.
+             */
+            promised_mb: number;
+            /** @description The jobs that are on it. */
+            running: string[];
+            /**
+             * Format: double
+             * @description Degrees Celsius.
+             */
+            temperature_c?: number | null;
+            /**
+             * Format: double
+             * @description Percent of the time that it computes.
+             */
+            utilization?: number | null;
+        };
         /** @description What a file would be as a plugin. */
         Checked: {
             /** @description Everything that was found, as `trainyard plugin inspect --json` prints it. */
@@ -1474,6 +1520,8 @@ export interface components {
                 items: {
                     /** @description Whether it has been heard of in the last 15 seconds. */
                     alive: boolean;
+                    /** @description Its cards, whether they work or not. */
+                    cards: components["schemas"]["Card"][];
                     /**
                      * Format: int64
                      * @description The machine's cores.
@@ -2939,13 +2987,33 @@ export interface components {
              */
             cpu_percent: number;
             /**
+             * @description Where the tensors are or were: `cpu`, or the card with its name. Absent until that is known.
+             * @example cuda:0 (NVIDIA H200)
+             */
+            device?: string | null;
+            /**
              * Format: double
              * @description Seconds since the run began to be worked on.
              */
             duration_seconds: number;
             /**
              * Format: double
-             * @description Percent of the card; 0 without one.
+             * @description MiB of the card, of a run on one. Live: now; at the end: the most there was.
+             */
+            gpu_memory_mb?: number | null;
+            /**
+             * Format: double
+             * @description Watts that the card takes, of a run on one. Live: now; at the end: on average.
+             */
+            gpu_power_w?: number | null;
+            /**
+             * Format: double
+             * @description Degrees Celsius of the card, of a run on one. Live: now; at the end: the most there was.
+             */
+            gpu_temperature_c?: number | null;
+            /**
+             * Format: double
+             * @description Percent of the card; 0 without one. Live: lately; at the end: on average.
              */
             gpu_util: number;
             /**
@@ -3042,11 +3110,15 @@ export interface components {
         };
         /** @description What a run may use. */
         RunLimits: {
+            /** @description Where its tensors are to be: `auto`, `cpu`, `cuda` or `cuda:N`. */
+            device: string;
             /**
              * Format: int64
-             * @description MiB.
+             * @description MiB of the process; of a run on a card, what its tensors may hold there.
              */
             memory_mb: number;
+            /** @description Whether a card may use TF32. */
+            tf32: boolean;
             /**
              * Format: int64
              * @description Seconds.
@@ -3361,6 +3433,13 @@ export interface components {
         };
         /** @description What to train with. Everything that is absent comes from the model, then from the plugin's and the server's defaults. */
         TrainBody: {
+            /**
+             * @description Where the tensors are to be: `auto` (a card where the worker has one that works, else the processor; as when nothing is
+             *     said), `cpu`, `cuda` or `cuda:N`. With `cuda` the run goes to a worker with the label `gpu`, unless it has labels of its own.
+             *     `training_parameters` may say it as well, if the plugin has no parameter of that name; what is said here counts.
+             * @example auto
+             */
+            device?: string | null;
             /** @description What a worker has to have to take the run, such as `gpu`: see `GET /workers`. */
             labels?: string[] | null;
             /**
@@ -3373,6 +3452,8 @@ export interface components {
              * @description What every random number follows from; a new one each time when it is not said.
              */
             seed?: number | null;
+            /** @description Whether a card may multiply matrices of f32 with the shorter mantissa of TF32: faster, and less exact. Not when it is not said. */
+            tf32?: boolean | null;
             /**
              * Format: int64
              * @description Seconds after which the run is ended; the server has a largest and usual value.
@@ -3593,6 +3674,8 @@ export interface components {
         Worker: {
             /** @description Whether it has been heard of in the last 15 seconds. */
             alive: boolean;
+            /** @description Its cards, whether they work or not. */
+            cards: components["schemas"]["Card"][];
             /**
              * Format: int64
              * @description The machine's cores.

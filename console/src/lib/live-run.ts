@@ -16,7 +16,13 @@ export interface Use {
   cpu: [number, number][]
   memory: [number, number][]
   gpu: [number, number][]
+  /** MiB, degrees Celsius and watts of the card; empty where nobody tells. */
+  gpuMemory: [number, number][]
+  gpuTemperature: [number, number][]
+  gpuPower: [number, number][]
 }
+
+const unused = (): Use => ({ cpu: [], memory: [], gpu: [], gpuMemory: [], gpuTemperature: [], gpuPower: [] })
 
 export interface LiveRun {
   run: ShallowRef<Run | undefined>
@@ -45,7 +51,7 @@ export function useLiveRun(model: number, runId: Ref<string | undefined>, onChan
   const progress = ref(0)
   const step = ref<LiveRun['step']['value']>()
   const series = shallowRef<Series[]>([])
-  const use = shallowRef<Use>({ cpu: [], memory: [], gpu: [] })
+  const use = shallowRef<Use>(unused())
   const log = new LogBuffer()
   const mode = ref<Mode>('over')
 
@@ -63,7 +69,7 @@ export function useLiveRun(model: number, runId: Ref<string | undefined>, onChan
     progress.value = 0
     step.value = undefined
     series.value = []
-    use.value = { cpu: [], memory: [], gpu: [] }
+    use.value = unused()
     log.clear()
     mode.value = 'over'
   }
@@ -135,10 +141,14 @@ export function useLiveRun(model: number, runId: Ref<string | undefined>, onChan
     } else if (name === 'usage') {
       const at = number(data.duration_seconds) ?? 0
       const point = (points: [number, number][], value: unknown) => [...points.slice(-USAGE_POINTS), [at, number(value) ?? 0] as [number, number]]
+      const told = (points: [number, number][], value: unknown) => (number(value) === undefined ? points : point(points, value))
       use.value = {
         cpu: point(use.value.cpu, data.cpu_percent),
         memory: point(use.value.memory, data.memory_mb),
         gpu: point(use.value.gpu, data.gpu_util),
+        gpuMemory: told(use.value.gpuMemory, data.gpu_memory_mb),
+        gpuTemperature: told(use.value.gpuTemperature, data.gpu_temperature_c),
+        gpuPower: told(use.value.gpuPower, data.gpu_power_w),
       }
     } else if (name === 'gap') {
       // Some events are lost; what they said is stored, or will be.

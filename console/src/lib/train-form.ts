@@ -38,6 +38,9 @@ export interface TrainForm {
   timeLimit: string
   memoryLimit: string
   labels: string
+  /** Where the tensors are to be. */
+  computeOn: string
+  tf32: boolean
 }
 
 /** Which rows of TDengine. */
@@ -63,6 +66,7 @@ export const MISSING = ['auto', 'error', 'drop', 'forward', 'linear', 'mean'] as
 export const SCALING = ['standard', 'min_max', 'robust', 'none'] as const
 export const DUPLICATES = ['error', 'first', 'last', 'mean'] as const
 export const AGGREGATES = ['avg', 'min', 'max', 'sum', 'count', 'first', 'last', 'spread', 'stddev'] as const
+export const COMPUTE_ON = ['auto', 'cpu', 'cuda'] as const
 export const FILLS = ['none', 'null', 'previous', 'linear', 'value'] as const
 
 export function emptyForm(): TrainForm {
@@ -107,6 +111,8 @@ export function emptyForm(): TrainForm {
     timeLimit: '',
     memoryLimit: '',
     labels: '',
+    computeOn: 'auto',
+    tf32: false,
   }
 }
 
@@ -249,7 +255,7 @@ export function datasetOf(form: TrainForm, task: Task | undefined, tasks: readon
   return { value, wrong }
 }
 
-/** Seed, limits and labels. */
+/** Seed, limits, labels, and where the tensors are to be. */
 export function optionsOf(form: TrainForm): Said {
   const value: Json = {}
   const wrong: Record<string, Wrong> = {}
@@ -265,6 +271,8 @@ export function optionsOf(form: TrainForm): Said {
   const labels = namesIn(form.labels)
   if (labels.length) value.labels = labels
   if (labels.length > 5 || labels.some((label) => !/^[a-z0-9_-]{1,32}$/.test(label))) wrong.labels = { key: 'labels' }
+  if (form.computeOn !== 'auto') value.device = form.computeOn
+  if (form.tf32 && form.computeOn !== 'cpu') value.tf32 = true
   return { value, wrong }
 }
 

@@ -150,5 +150,7 @@ describe('a data set', () => {
     expect(sourceOf({ ...emptyForm(), source: 'file', path: ' ' }).wrong.path?.key).toBe('path')
     expect(Object.keys(optionsOf({ ...emptyForm(), seed: '-1', timeLimit: '0', memoryLimit: '32', labels: 'GPU' }).wrong)).toEqual(['seed', 'time_limit', 'memory_limit_mb', 'labels'])
     expect(optionsOf({ ...emptyForm(), seed: '4294967295', labels: ' gpu, big ' }).value).toEqual({ seed: 4294967295, labels: ['gpu', 'big'] })
+    expect(optionsOf({ ...emptyForm(), computeOn: 'cuda:1', tf32: true }).value).toEqual({ device: 'cuda:1', tf32: true })
+    expect(optionsOf({ ...emptyForm(), computeOn: 'cpu', tf32: true }).value).toEqual({ device: 'cpu' })
   })
 })

@@ -3,7 +3,7 @@
 import { api, ask, type Model } from '@/api/client'
 import { isObject, same, type Json } from '@/lib/json'
 
-const FIELDS = ['training_dataset', 'training_parameters', 'seed', 'time_limit', 'memory_limit_mb', 'labels']
+const FIELDS = ['training_dataset', 'training_parameters', 'seed', 'time_limit', 'memory_limit_mb', 'labels', 'device', 'tf32']
 
 type Read = { asked: Json; wrong?: undefined } | { asked?: undefined; wrong: 'syntax' | 'shape' | 'field'; what?: string }
 

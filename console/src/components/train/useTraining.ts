@@ -96,6 +96,8 @@ export function useTraining() {
     form.timeLimit = String(source.limits.time_seconds)
     form.memoryLimit = String(source.limits.memory_mb)
     form.labels = source.labels.join(', ')
+    form.computeOn = source.limits.device
+    form.tf32 = source.limits.tf32
     untaken.value = source
   }
 

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use trainyard_toolchain::build_plugin;
 
 use crate::process::{cargo, run};
-use crate::{engine, paths, plugins, python, setup};
+use crate::{cuda, engine, paths, plugins, python, setup};
 
 /// One training step as a plugin, in native candle and, where it is installed, in PyTorch; then what a call of the host costs.
 pub fn kernels(arguments: &[&str]) -> Result<()> {
@@ -104,6 +104,37 @@ pub fn data(arguments: &[&str]) -> Result<()> {
             paths::target().join("release/tdengine_server"),
         )
         .env("TRAINYARD_PYTHON", python))
+}
+
+/// Training steps on this machine's card, beside PyTorch's; with `--cpu` in small sizes on the processor, to see that both sides work.
+pub fn gpu(arguments: &[&str]) -> Result<()> {
+    let mut command = if arguments.contains(&"--cpu") {
+        release("trainyard-benches", &["--bin", "gpu"])
+    } else {
+        let program = [
+            "run",
+            "--release",
+            "--package",
+            "trainyard-benches",
+            "--bin",
+            "gpu",
+            "--features",
+            "cuda",
+        ];
+        let Some(mut command) = cuda::on_card(&program)? else {
+            bail!(
+                "there is no NVIDIA card here, so nothing was measured; run it on a machine that has one, or with --cpu to see small sizes on the processor"
+            );
+        };
+        command.arg("--");
+        command
+    };
+    command.args(arguments);
+    match python::with_torch() {
+        Some(python) => drop(command.env("TRAINYARD_PYTHON", python)),
+        None => println!("no PyTorch here, so nothing beside it: {HOW_TO_GET_TORCH}"),
+    }
+    run(&mut command)
 }
 
 fn release(package: &str, what: &[&str]) -> std::process::Command {

@@ -338,7 +338,11 @@ fn arrive(link: &Link, gradient: Raw, queue: &mut BinaryHeap<Youngest>) -> Resul
 /// `earlier + more`, in the place of `earlier` where nobody else looks into it.
 fn add(earlier: Raw, more: &Raw) -> Result<Raw> {
     const OP: &str = "autograd.backward";
-    if earlier.is_unique() && earlier.is_contiguous() && earlier.session().is_cpu() {
+    if let (Some(gpu), true) = (earlier.session().gpu(), earlier.is_unique() && earlier.is_contiguous()) {
+        gpu.accumulate(OP, &earlier, more)?;
+        return Ok(earlier);
+    }
+    if earlier.is_unique() && earlier.is_contiguous() {
         let sum = match earlier.dtype() {
             crate::DType::F32 => add_in_place::<f32>(&earlier, more),
             crate::DType::F64 => add_in_place::<f64>(&earlier, more),

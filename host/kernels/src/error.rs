@@ -104,7 +104,16 @@ pub struct LimitError {
 
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.limit.ends_with("memory") {
+        if self.limit.ends_with("memory") && self.requested == 0 {
+            write!(
+                f,
+                "{}: out of {}: {} of {} in use",
+                self.operation,
+                self.limit,
+                bytes(self.used),
+                bytes(self.allowed)
+            )
+        } else if self.limit.ends_with("memory") {
             write!(
                 f,
                 "{}: out of {}: {} asked for with {} of {} in use",

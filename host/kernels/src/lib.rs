@@ -24,10 +24,9 @@
 
 pub mod autograd;
 pub mod cpu;
-#[cfg(feature = "cuda")]
-mod cuda;
 mod dtype;
 mod error;
+mod gpu;
 pub mod linalg;
 pub mod nn;
 mod ops;
@@ -39,6 +38,6 @@ mod threads;
 
 pub use dtype::DType;
 pub use error::{DeviceError, Error, LimitError, OpError, Result, bytes};
-pub use session::{Cancel, Device, Session, SessionOptions};
+pub use session::{Cancel, CardReport, Device, Session, SessionOptions};
 pub use tensor::Tensor;
 pub use threads::configure_threads;

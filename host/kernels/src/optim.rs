@@ -9,6 +9,7 @@ mod slot;
 use crate::autograd::{self, Parameter};
 use crate::dtype::DType;
 use crate::error::{Error, OpError, Result};
+use crate::gpu::{Gpu, Update};
 use crate::raw::{Raw, op_error};
 use crate::tensor::Tensor;
 use scaling::Scaler;
@@ -47,6 +48,56 @@ impl Default for AdamOptions {
 enum Rule {
     Sgd(SgdOptions),
     Adam { options: AdamOptions, decoupled: bool },
+}
+
+impl Rule {
+    /// The rule as a card's kernel takes it; gradients are multiplied by `unscale`.
+    fn update(&self, unscale: f64) -> Update {
+        match *self {
+            Rule::Sgd(options) => {
+                let (of_gradient, of_buffer) = if options.nesterov {
+                    (1.0, options.momentum)
+                } else {
+                    (0.0, 1.0)
+                };
+                let numbers = [
+                    options.learning_rate,
+                    options.weight_decay,
+                    of_gradient,
+                    of_buffer,
+                    unscale,
+                ];
+                Update::new("sgd", &numbers)
+            }
+            Rule::Adam { options, decoupled } => {
+                let (added, kept) = match decoupled {
+                    true => (0.0, 1.0 - options.learning_rate * options.weight_decay),
+                    false => (options.weight_decay, 1.0),
+                };
+                Update::new(
+                    "adam",
+                    &[options.beta1, options.beta2, options.epsilon, added, kept, unscale],
+                )
+            }
+        }
+    }
+
+    /// Two numbers of a parameter that has made so many steps, this one counted in.
+    fn factors(&self, steps: u64) -> [f64; 2] {
+        match *self {
+            // What is kept of the momentum, and what the gradient adds to it.
+            Rule::Sgd(_) if steps == 1 => [0.0, 1.0],
+            Rule::Sgd(options) => [options.momentum, 1.0 - options.dampening],
+            // The rate over the correction of the mean, and the root of the correction of the squares.
+            Rule::Adam { options, .. } => {
+                let correction = |beta: f64| 1.0 - libm::pow(beta, steps as f64);
+                [
+                    options.learning_rate / correction(options.beta1),
+                    correction(options.beta2).sqrt(),
+                ]
+            }
+        }
+    }
 }
 
 /// An optimiser of some parameters.
@@ -170,15 +221,39 @@ impl Optimizer {
                 return scaler.skip(OP);
             }
         }
-        for slot in &mut self.slots {
-            slot.parameter.session().check_cancelled()?;
-            if parameter(OP, &slot.parameter)?.is_trainable() {
-                slot.step(OP, self.rule, unscale)?;
+        let session = self.slots[0].parameter.session().clone();
+        match session.gpu() {
+            Some(gpu) => self.step_on_card(OP, gpu, unscale)?,
+            None => {
+                for slot in &mut self.slots {
+                    session.check_cancelled()?;
+                    if parameter(OP, &slot.parameter)?.is_trainable() {
+                        slot.step(OP, self.rule, unscale)?;
+                    }
+                }
             }
         }
         if let Some(scaler) = &mut self.scaler {
             scaler.succeed();
         }
+        Ok(())
+    }
+
+    /// All parameters in one launch, or as few as hold them.
+    fn step_on_card(&mut self, op: &'static str, gpu: &Gpu, unscale: f64) -> Result<()> {
+        let mut changing = Vec::new();
+        for slot in &mut self.slots {
+            if parameter(op, &slot.parameter)?.is_trainable() && slot.prepare(op, self.rule)? {
+                changing.push(slot);
+            }
+        }
+        let parts = changing
+            .iter()
+            .map(|slot| slot.part(op, self.rule))
+            .collect::<Result<Vec<_>>>()?;
+        gpu.step(op, &parts, &self.rule.update(unscale))?;
+        drop(parts);
+        changing.into_iter().for_each(Slot::stepped);
         Ok(())
     }
 

@@ -33,7 +33,14 @@ impl Raw {
         compute: impl FnOnce() -> candle_core::Result<Candle>,
     ) -> Result<Raw> {
         let block = session.reserve(op, shape, dtype)?;
-        let t = compute().map_err(|e| refused(op, &e, &[]))?;
+        #[cfg(feature = "cuda")]
+        if let (Some(gpu), true) = (session.gpu(), shape.contains(&0)) {
+            // A card has neither memory nor kernels for no elements.
+            let t = gpu.nothing(shape, dtype).map_err(|e| refused(session, op, &e, &[]))?;
+            let block = Arc::new(block);
+            return Ok(Raw { t, block });
+        }
+        let t = compute().map_err(|e| refused(session, op, &e, &[]))?;
         debug_assert_eq!(t.dims(), shape, "{op} booked another shape than it made");
         debug_assert_eq!(t.dtype(), dtype.candle(), "{op} booked another type than it made");
         Ok(Raw {
@@ -50,7 +57,7 @@ impl Raw {
         shape: &[usize],
     ) -> Result<Raw> {
         Raw::make(op, session, shape, DType::from_candle(T::DTYPE), || {
-            Candle::from_vec(values, shape, session.candle())
+            upload(session, values, shape)
         })
     }
 
@@ -131,7 +138,7 @@ impl Raw {
         look: impl FnOnce(&Candle) -> candle_core::Result<Candle>,
     ) -> Result<Raw> {
         self.session().check_booked(op)?;
-        let t = look(&self.t).map_err(|e| refused(op, &e, &[self]))?;
+        let t = look(&self.t).map_err(|e| refused(self.session(), op, &e, &[self]))?;
         Ok(Raw {
             t,
             block: self.block.clone(),
@@ -193,10 +200,11 @@ impl Raw {
         if raw.session().is_cpu() {
             return Elements::new(op, raw.t, self.count());
         }
+        self.session().settle()?;
         let t = raw
             .t
             .to_device(&candle_core::Device::Cpu)
-            .map_err(|e| refused(op, &e, &[self]))?;
+            .map_err(|e| refused(self.session(), op, &e, &[self]))?;
         Elements::new(op, t, self.count())
     }
 
@@ -209,15 +217,20 @@ impl Raw {
 
     /// The single element, as `f64`.
     pub(crate) fn item(&self, op: &'static str) -> Result<f64> {
+        self.session().settle()?;
         let read = |t: &Candle| t.flatten_all()?.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>();
-        let values = read(&self.t).map_err(|e| refused(op, &e, &[self]))?;
+        let values = read(&self.t).map_err(|e| refused(self.session(), op, &e, &[self]))?;
         Ok(values[0])
     }
 
     /// All elements in row-major order, cast to `T`.
     pub(crate) fn to_vec<T: WithDType>(&self, op: &'static str) -> Result<Vec<T>> {
+        self.session().settle()?;
+        if self.count() == 0 {
+            return Ok(Vec::new());
+        }
         let read = |t: &Candle| t.flatten_all()?.to_dtype(T::DTYPE)?.to_vec1::<T>();
-        read(&self.t).map_err(|e| refused(op, &e, &[self]))
+        read(&self.t).map_err(|e| refused(self.session(), op, &e, &[self]))
     }
 
     // Changes in place
@@ -235,7 +248,9 @@ impl Raw {
                 outcome: RefCell::new(Ok(())),
                 element: std::marker::PhantomData,
             };
-            self.t.inplace_op1(&task).map_err(|e| refused(op, &e, &[self]))?;
+            self.t
+                .inplace_op1(&task)
+                .map_err(|e| refused(self.session(), op, &e, &[self]))?;
             self.block.version.fetch_add(1, Relaxed);
             return task.outcome.into_inner();
         }
@@ -252,14 +267,19 @@ impl Raw {
             target
                 .t
                 .slice_set(&source.t, 0, 0)
-                .map_err(|e| refused(op, &e, &[self]))?;
+                .map_err(|e| refused(self.session(), op, &e, &[self]))?;
         } else if self.count() > 0 {
             self.t
                 .slice_set(&source.t, 0, 0)
-                .map_err(|e| refused(op, &e, &[self]))?;
+                .map_err(|e| refused(self.session(), op, &e, &[self]))?;
         }
         self.block.version.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// Counts a change that a kernel makes in place.
+    pub(crate) fn changed(&self) {
+        self.block.version.fetch_add(1, Relaxed);
     }
 
     /// Keeps the tensor for a backward pass, which must find it unchanged.
@@ -291,8 +311,15 @@ impl<T: WithDType> Draft<T> {
     }
 
     pub(crate) fn finish(self) -> Result<Raw> {
-        let device = self.block.session.candle().clone();
-        let t = Candle::from_vec(self.values, &self.shape[..], &device).map_err(|e| refused(self.op, &e, &[]))?;
+        let session = &self.block.session;
+        #[cfg(feature = "cuda")]
+        if let (Some(gpu), true) = (session.gpu(), self.values.is_empty()) {
+            let t = gpu.nothing(&self.shape, DType::from_candle(T::DTYPE));
+            let t = t.map_err(|e| refused(session, self.op, &e, &[]))?;
+            let block = Arc::new(self.block);
+            return Ok(Raw { t, block });
+        }
+        let t = upload(session, self.values, &self.shape).map_err(|e| refused(session, self.op, &e, &[]))?;
         Ok(Raw {
             t,
             block: Arc::new(self.block),
@@ -330,7 +357,7 @@ impl<T: WithDType> Elements<T> {
         let guard: StorageRef<'static> = unsafe { std::mem::transmute(t.storage_and_layout().0) };
         let slice: *const [T] = match &*guard {
             Storage::Cpu(storage) => {
-                let all = T::cpu_storage_as_slice(storage).map_err(|e| refused(op, &e, &[]))?;
+                let all = T::cpu_storage_as_slice(storage).map_err(|e| refused_by_processor(op, &e, &[]))?;
                 &all[start..start + count]
             }
             _ => {
@@ -432,8 +459,32 @@ pub(crate) fn op_error(op: &'static str, message: impl Into<String>, operands: &
     }
 }
 
-/// candle's own refusal, for what the checks of an operation let through. Its first line is the message.
-pub(crate) fn refused(op: &'static str, error: &candle_core::Error, operands: &[&Raw]) -> Error {
+/// Values as a tensor on the session's device.
+fn upload<T: WithDType>(session: &Session, values: Vec<T>, shape: &[usize]) -> candle_core::Result<Candle> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = session.gpu() {
+        return gpu.upload(&values, shape);
+    }
+    Candle::from_vec(values, shape, session.candle())
+}
+
+/// candle's own refusal, for what the checks of an operation let through; or the driver's.
+pub(crate) fn refused(session: &Session, op: &'static str, error: &candle_core::Error, operands: &[&Raw]) -> Error {
+    if !session.is_cpu() {
+        let text = error.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        if ["CUDA_ERROR", "CUBLAS_STATUS", "DriverError"]
+            .iter()
+            .any(|word| line.contains(word))
+        {
+            return session.device_failed(op, line.to_owned());
+        }
+    }
+    refused_by_processor(op, error, operands)
+}
+
+/// As [`refused`], where no driver can be the reason. The first line is the message.
+fn refused_by_processor(op: &'static str, error: &candle_core::Error, operands: &[&Raw]) -> Error {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default().to_string();
     let error = op_error(op, line, operands);

@@ -4,6 +4,8 @@
 use crate::autograd::Node;
 use crate::dtype::DType;
 use crate::error::{DeviceError, Error, LimitError, OpError, Result};
+use crate::gpu::Gpu;
+use crate::tensor::Tensor;
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
@@ -55,7 +57,34 @@ impl Device {
         }
     }
 
-    fn open(self) -> Result<candle_core::Device> {
+    /// Whether this build has CUDA at all.
+    pub const fn has_cuda() -> bool {
+        cfg!(feature = "cuda")
+    }
+
+    /// Opens the card, and lets it compute something; fails with what is in its way. The processor is always fine.
+    ///
+    /// A card's driver can hang: what must not do so calls this in a process of its own.
+    pub fn check(self) -> Result<CardReport> {
+        let session = Session::new(SessionOptions {
+            device: self,
+            memory: 64 << 20,
+            ..SessionOptions::default()
+        })?;
+        let ones = Tensor::full(&session, &[64, 64], 1.0, DType::F32)?;
+        let sum = ones.matmul(&ones)?.sum(&[], false)?.item()?;
+        if sum != 262_144.0 {
+            return Err(Error::Device(DeviceError {
+                device: self.to_string(),
+                message: format!("a product of ones gave {sum} in place of 262144"),
+                operation: "check".into(),
+            }));
+        }
+        session.card()
+    }
+
+    /// The card, unless it is the processor.
+    fn open(self) -> Result<Option<Arc<Gpu>>> {
         let refuse = |message: String| {
             Error::InvalidArgument(OpError {
                 operation: "device".into(),
@@ -65,17 +94,31 @@ impl Device {
             })
         };
         match self {
-            Device::Cpu => Ok(candle_core::Device::Cpu),
+            Device::Cpu => Ok(None),
             #[cfg(feature = "cuda")]
-            Device::Cuda(n) => {
-                crate::cuda::open(n).map_err(|problem| refuse(format!("{self} is not available: {problem}")))
-            }
+            Device::Cuda(n) => match Gpu::open(n) {
+                Ok(gpu) => Ok(Some(gpu)),
+                Err(problem) => Err(refuse(format!("{self} is not available: {problem}"))),
+            },
             #[cfg(not(feature = "cuda"))]
             Device::Cuda(_) => Err(refuse(format!(
                 "{self} is not available: this build of Trainyard has no CUDA; use cpu, or build one with `cargo xtask build --cuda`"
             ))),
         }
     }
+}
+
+/// What a card says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardReport {
+    /// As `cuda:0`, or `cpu`.
+    pub device: String,
+    /// Its name, such as `NVIDIA H200`; of the processor `processor`.
+    pub name: String,
+    /// Bytes of its memory that nobody uses; of the processor 0.
+    pub free_bytes: u64,
+    /// Bytes of its memory in all; of the processor 0.
+    pub total_bytes: u64,
 }
 
 /// A wish to stop, shared by whoever may utter it and the work that heeds it.
@@ -134,6 +177,7 @@ pub struct Session(Arc<Inner>);
 struct Inner {
     device: Device,
     candle: candle_core::Device,
+    gpu: Option<Arc<Gpu>>,
     budget: u64,
     used: AtomicU64,
     peak: AtomicU64,
@@ -158,12 +202,21 @@ impl fmt::Debug for Session {
 impl Session {
     /// A session without tensors. Fails when its device does not exist.
     pub fn new(options: SessionOptions) -> Result<Self> {
-        let candle = options.device.open()?;
+        let gpu = options.device.open()?;
         #[cfg(feature = "cuda")]
-        candle_core::cuda::set_gemm_reduced_precision_f32(options.tf32);
+        let candle = match &gpu {
+            Some(gpu) => {
+                gpu.set_tf32(options.tf32);
+                gpu.candle()
+            }
+            None => candle_core::Device::Cpu,
+        };
+        #[cfg(not(feature = "cuda"))]
+        let candle = candle_core::Device::Cpu;
         Ok(Session(Arc::new(Inner {
             device: options.device,
             candle,
+            gpu,
             budget: options.memory,
             used: AtomicU64::new(0),
             peak: AtomicU64::new(0),
@@ -232,7 +285,82 @@ impl Session {
     }
 
     pub(crate) fn is_cpu(&self) -> bool {
-        self.0.device == Device::Cpu
+        self.0.gpu.is_none()
+    }
+
+    /// The card that its tensors are on.
+    pub(crate) fn gpu(&self) -> Option<&Gpu> {
+        self.0.gpu.as_deref()
+    }
+
+    /// Waits until all that was begun is done, and says what went wrong in it.
+    pub fn synchronize(&self) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = self.gpu() {
+            gpu.synchronize(self)?;
+        }
+        self.settle()
+    }
+
+    /// An error that a kernel has noted since it was last asked, such as an index out of range.
+    pub(crate) fn settle(&self) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = self.gpu() {
+            gpu.settle(self)?;
+        }
+        Ok(())
+    }
+
+    /// What its device says about itself.
+    pub fn card(&self) -> Result<CardReport> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = self.gpu() {
+            let (name, free, total) = gpu.about().map_err(|error| self.device_failed("device", error))?;
+            return Ok(CardReport {
+                device: self.device().to_string(),
+                name,
+                free_bytes: free as u64,
+                total_bytes: total as u64,
+            });
+        }
+        Ok(CardReport {
+            device: self.device().to_string(),
+            name: "processor".into(),
+            free_bytes: 0,
+            total_bytes: 0,
+        })
+    }
+
+    /// Bytes of the card's memory that are free, and all of them; zeros where it does not say.
+    fn card_memory(&self) -> (u64, u64) {
+        #[cfg(feature = "cuda")]
+        if let Some(Ok((_, free, total))) = self.gpu().map(Gpu::about) {
+            return (free as u64, total as u64);
+        }
+        (0, 0)
+    }
+
+    /// What the driver's refusal means: out of memory, which a job may live with, or a card that is of no use any more.
+    pub(crate) fn device_failed(&self, operation: &'static str, message: String) -> Error {
+        if ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"]
+            .iter()
+            .any(|code| message.contains(code))
+        {
+            let (free, total) = self.card_memory();
+            return Error::OutOfMemory(LimitError {
+                limit: "card memory".into(),
+                allowed: total,
+                used: total.saturating_sub(free),
+                requested: 0,
+                operation: operation.into(),
+            });
+        }
+        let failure = DeviceError {
+            device: self.device().to_string(),
+            message,
+            operation: operation.into(),
+        };
+        Error::Device(self.0.failure.get_or_init(|| failure).clone())
     }
 
     pub(crate) fn next_node(&self) -> u64 {
@@ -302,6 +430,16 @@ impl Session {
             },
             version: AtomicU32::new(0),
         })
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl Drop for Inner {
+    /// What the session held is other processes' again.
+    fn drop(&mut self) {
+        if let Some(gpu) = &self.gpu {
+            gpu.release();
+        }
     }
 }
 

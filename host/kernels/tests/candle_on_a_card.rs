@@ -49,40 +49,122 @@ fn wave(shape: &[usize], device: &Device) -> Result<Tensor> {
     Tensor::from_vec(values, shape, device)
 }
 
+const WHOLE: [DType; 3] = [DType::U8, DType::U32, DType::I64];
+
+fn every_type() -> impl Iterator<Item = (DType, f64)> {
+    FLOATS.into_iter().chain(WHOLE.map(|dtype| (dtype, 0.0)))
+}
+
+/// Small whole numbers in any type.
+fn counts(shape: &[usize], dtype: DType, device: &Device) -> Result<Tensor> {
+    let count: usize = shape.iter().product();
+    let values: Vec<u32> = (0..count).map(|i| (i * 7 % 11) as u32 + 1).collect();
+    Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
+}
+
 #[test]
 fn tensors_go_to_a_card_and_come_back() {
-    for (dtype, _) in FLOATS {
-        same("copy", 0.0, |device| wave(&[3, 5], device)?.to_dtype(dtype));
+    for (dtype, _) in every_type() {
+        same("copy", 0.0, |device| counts(&[3, 5], dtype, device));
+        same("a part that is not contiguous", 0.0, |device| {
+            counts(&[6, 7, 3], dtype, device)?
+                .narrow(1, 2, 4)?
+                .transpose(0, 2)?
+                .contiguous()
+        });
+        same("fill", 0.0, |device| {
+            Tensor::full(3f32, (4, 5), device)?.to_dtype(dtype)?.ones_like()
+        });
+        same("const_set", 0.0, |device| {
+            let x = Tensor::zeros((4, 6), dtype, device)?;
+            x.one_set()?;
+            Ok(x)
+        });
     }
-    same("whole numbers", 0.0, |device| Tensor::arange(0i64, 1000, device));
+}
+
+#[test]
+fn every_type_becomes_every_other() {
+    for (from, _) in every_type() {
+        for (to, _) in every_type() {
+            // candle has no kernel for this pair.
+            if (from, to) == (DType::F16, DType::I64) {
+                continue;
+            }
+            same(&format!("{from:?} to {to:?}"), 0.0, |device| {
+                counts(&[5, 9], from, device)?.to_dtype(to)
+            });
+            same(&format!("{from:?} to {to:?}, transposed"), 0.0, |device| {
+                counts(&[5, 9], from, device)?.t()?.to_dtype(to)
+            });
+        }
+    }
 }
 
 #[test]
 fn elements_are_computed() {
-    for (dtype, tolerance) in FLOATS {
+    for (dtype, tolerance) in every_type() {
         same("affine", tolerance, |device| {
-            wave(&[40, 50], device)?.to_dtype(dtype)?.affine(2.5, -1.0)
+            counts(&[40, 50], dtype, device)?.affine(2.0, 1.0)
         });
         same("broadcast_add", tolerance, |device| {
-            let rows = wave(&[30, 7], device)?.to_dtype(dtype)?;
-            rows.broadcast_add(&wave(&[7], device)?.to_dtype(dtype)?)
+            counts(&[30, 7], dtype, device)?.broadcast_add(&counts(&[7], dtype, device)?)
         });
-        same("a transposed operand", tolerance, |device| {
-            let x = wave(&[6, 9], device)?.to_dtype(dtype)?;
-            let y = wave(&[9, 6], device)?.to_dtype(dtype)?.t()?;
-            ((&x * &y)? - &x)?.div(&(y.abs()? + 1.0)?)
+        same("four operations", tolerance, |device| {
+            let (x, y) = (counts(&[9, 6], dtype, device)?, counts(&[6, 9], dtype, device)?.t()?);
+            (((&x * &y)? + &x)? - &x)?.div(&y)
         });
-        same("exp, tanh, sqrt, erf", tolerance, |device| {
-            let x = wave(&[500], device)?.to_dtype(dtype)?;
-            ((x.exp()? + x.tanh()?)? + (x.abs()?.sqrt()? + x.erf()?)?)?.gelu_erf()
+        same("minimum and maximum", 0.0, |device| {
+            let (x, y) = (counts(&[64], dtype, device)?, counts(&[64], dtype, device)?.flip(&[0])?);
+            x.maximum(&y)? + x.minimum(&y)?
         });
-        same("where", tolerance, |device| {
-            let x = wave(&[4, 25], device)?.to_dtype(dtype)?;
-            x.ge(0.0)?.where_cond(&x, &x.zeros_like()?)
+        same("comparisons", 0.0, |device| {
+            let (x, y) = (counts(&[64], dtype, device)?, counts(&[64], dtype, device)?.flip(&[0])?);
+            let found = [x.eq(&y)?, x.ne(&y)?, x.lt(&y)?, x.le(&y)?, x.gt(&y)?, x.ge(&y)?];
+            Tensor::cat(&found, 0)
         });
-        same("maximum and powf", tolerance, |device| {
-            let x = wave(&[64], device)?.to_dtype(dtype)?;
-            x.maximum(&x.neg()?)?.powf(1.5)
+        for of in WHOLE {
+            same("where", 0.0, |device| {
+                let x = counts(&[4, 25], dtype, device)?;
+                let chosen = (counts(&[25, 4], DType::U8, device)?.ge(5u8)?).to_dtype(of)?.t()?;
+                chosen.where_cond(&x, &x.zeros_like()?)
+            });
+        }
+    }
+    type Unary = fn(&Tensor) -> Result<Tensor>;
+    let unary: [(&str, Unary); 20] = [
+        ("exp", Tensor::exp),
+        ("log", |x| (x.abs()? + 0.5)?.log()),
+        ("sin", Tensor::sin),
+        ("cos", Tensor::cos),
+        ("tanh", Tensor::tanh),
+        ("abs", Tensor::abs),
+        ("neg", Tensor::neg),
+        ("recip", |x| (x.abs()? + 0.5)?.recip()),
+        ("sqr", Tensor::sqr),
+        ("sqrt", |x| x.abs()?.sqrt()),
+        ("gelu", Tensor::gelu),
+        ("gelu_erf", Tensor::gelu_erf),
+        ("erf", Tensor::erf),
+        ("relu", Tensor::relu),
+        ("silu", Tensor::silu),
+        ("ceil", Tensor::ceil),
+        ("floor", Tensor::floor),
+        ("round", |x| (x * 1.26)?.round()),
+        ("sign", Tensor::sign),
+        ("elu", |x| x.elu(0.7)),
+    ];
+    for (dtype, tolerance) in FLOATS {
+        for (name, compute) in unary {
+            same(name, tolerance, |device| {
+                compute(&wave(&[31, 17], device)?.to_dtype(dtype)?)
+            });
+            same(&format!("{name}, transposed"), tolerance, |device| {
+                compute(&wave(&[31, 17], device)?.to_dtype(dtype)?.t()?)
+            });
+        }
+        same("powf", tolerance, |device| {
+            wave(&[64], device)?.to_dtype(dtype)?.abs()?.powf(1.5)
         });
     }
 }
@@ -96,80 +178,162 @@ fn products_of_matrices_are_computed() {
                 .matmul(&wave(&[33, 9], device)?.to_dtype(dtype)?)
         });
         same("matmul of a transposed one", tolerance * 10.0, |device| {
-            wave(&[33, 17], device)?
-                .t()?
-                .to_dtype(dtype)?
-                .matmul(&wave(&[9, 33], device)?.to_dtype(dtype)?.t()?)
+            let (x, y) = (wave(&[33, 17], device)?.t()?, wave(&[9, 33], device)?.t()?);
+            x.to_dtype(dtype)?.matmul(&y.to_dtype(dtype)?)
         });
         same("matmul of batches", tolerance * 10.0, |device| {
             wave(&[5, 4, 8], device)?
                 .to_dtype(dtype)?
                 .matmul(&wave(&[5, 8, 3], device)?.to_dtype(dtype)?)
         });
+        same("a row and a column", tolerance * 10.0, |device| {
+            wave(&[1, 300], device)?
+                .to_dtype(dtype)?
+                .matmul(&wave(&[300, 1], device)?.to_dtype(dtype)?)
+        });
     }
 }
 
 #[test]
 fn rows_are_reduced() {
-    for (dtype, tolerance) in FLOATS {
+    for (dtype, tolerance) in every_type() {
+        // Bytes are summed in bytes.
+        let columns = if dtype == DType::U8 { 30 } else { 700 };
         same("sum of the last dimension", tolerance * 20.0, |device| {
-            wave(&[13, 700], device)?.to_dtype(dtype)?.sum(1)
+            counts(&[13, columns], dtype, device)?.sum(1)
         });
         same("sum of the first dimension", tolerance * 20.0, |device| {
-            wave(&[70, 13], device)?.to_dtype(dtype)?.sum(0)
+            counts(&[20, 13], dtype, device)?.sum(0)
         });
-        same("max", 0.0, |device| wave(&[13, 70], device)?.to_dtype(dtype)?.max(1));
-        same("argmin", 0.0, |device| {
-            wave(&[13, 70], device)?.to_dtype(dtype)?.argmin(1)
-        });
+        same("max", 0.0, |device| counts(&[13, 70], dtype, device)?.max(1));
+        same("min", 0.0, |device| counts(&[70, 13], dtype, device)?.min(0));
+        // Of equal ones either may be found first; here there are none.
+        same("argmin", 0.0, |device| counts(&[13, 11], dtype, device)?.argmin(1));
+        same("argmax", 0.0, |device| counts(&[13, 11], dtype, device)?.argmax(1));
     }
     same("sum of all", 1e-4, |device| wave(&[100_000], device)?.sum_all());
+    same("mean and variance", 1e-4, |device| {
+        let x = wave(&[40, 60], device)?;
+        x.mean(1)? + x.var(1)?
+    });
 }
 
 #[test]
 fn elements_are_found_by_index() {
-    for (dtype, tolerance) in FLOATS {
-        same("index_select", 0.0, |device| {
-            let rows = Tensor::new(&[3u32, 0, 2, 2], device)?;
-            wave(&[5, 6], device)?.to_dtype(dtype)?.index_select(&rows, 0)
-        });
-        same("gather", 0.0, |device| {
-            let columns = Tensor::new(&[[1u32, 0], [5, 5], [2, 3]], device)?;
-            wave(&[3, 6], device)?.to_dtype(dtype)?.gather(&columns, 1)
-        });
-        same("index_add", tolerance, |device| {
-            let rows = Tensor::new(&[1u32, 1, 0], device)?;
-            let x = wave(&[4, 6], device)?.to_dtype(dtype)?;
-            x.index_add(&rows, &x.narrow(0, 1, 3)?.contiguous()?, 0)
-        });
+    for (dtype, tolerance) in every_type() {
+        for of in WHOLE {
+            same("index_select", 0.0, |device| {
+                let rows = Tensor::new(&[3u32, 0, 2, 2], device)?.to_dtype(of)?;
+                counts(&[5, 6], dtype, device)?.index_select(&rows, 0)
+            });
+            same("gather", 0.0, |device| {
+                let columns = Tensor::new(&[[1u32, 0], [5, 5], [2, 3]], device)?.to_dtype(of)?;
+                counts(&[3, 6], dtype, device)?.gather(&columns, 1)
+            });
+            same("index_add", tolerance, |device| {
+                let rows = Tensor::new(&[1u32, 1, 0], device)?.to_dtype(of)?;
+                let x = counts(&[4, 6], dtype, device)?;
+                x.index_add(&rows, &x.narrow(0, 1, 3)?.contiguous()?, 0)
+            });
+            same("scatter_add", tolerance, |device| {
+                let columns = Tensor::new(&[[1u32, 0], [5, 5], [2, 3]], device)?.to_dtype(of)?;
+                counts(&[3, 6], dtype, device)?.scatter_add(&columns, &counts(&[3, 2], dtype, device)?, 1)
+            });
+            same("scatter", 0.0, |device| {
+                let columns = Tensor::new(&[[1u32, 0], [5, 4], [2, 3]], device)?.to_dtype(of)?;
+                counts(&[3, 6], dtype, device)?.scatter(&columns, &counts(&[3, 2], dtype, device)?, 1)
+            });
+        }
         same("argsort", 0.0, |device| {
-            wave(&[4, 100], device)?.to_dtype(dtype)?.arg_sort_last_dim(true)
+            counts(&[4, 11], dtype, device)?.arg_sort_last_dim(true)
+        });
+        same("argsort, the largest first", 0.0, |device| {
+            counts(&[4, 11], dtype, device)?.arg_sort_last_dim(false)
         });
         same("cat", 0.0, |device| {
-            let x = wave(&[4, 6], device)?.to_dtype(dtype)?;
+            let x = counts(&[4, 6], dtype, device)?;
             Tensor::cat(&[&x, &x.narrow(1, 2, 4)?.pad_with_zeros(1, 1, 1)?], 0)
+        });
+        same("cat along rows", 0.0, |device| {
+            let x = counts(&[4, 6], dtype, device)?;
+            Tensor::cat(&[&x, &x.narrow(1, 2, 4)?], 1)
         });
     }
 }
 
 #[test]
 fn images_are_convolved() {
-    for dtype in [DType::F32, DType::F64] {
-        same("conv1d", 1e-4, |device| {
+    for (dtype, tolerance) in FLOATS {
+        let tolerance = tolerance * 20.0;
+        same("conv1d", tolerance, |device| {
             let kernel = wave(&[4, 3, 5], device)?.to_dtype(dtype)?;
             wave(&[2, 3, 30], device)?.to_dtype(dtype)?.conv1d(&kernel, 2, 1, 1, 1)
         });
-        same("conv2d", 1e-4, |device| {
+        same("conv2d", tolerance, |device| {
             let kernel = wave(&[4, 3, 3, 3], device)?.to_dtype(dtype)?;
             wave(&[2, 3, 10, 12], device)?
                 .to_dtype(dtype)?
                 .conv2d(&kernel, 1, 2, 1, 1)
         });
+        same("conv_transpose1d", tolerance, |device| {
+            let kernel = wave(&[3, 4, 5], device)?.to_dtype(dtype)?;
+            wave(&[2, 3, 12], device)?
+                .to_dtype(dtype)?
+                .conv_transpose1d(&kernel, 1, 0, 2, 1, 1)
+        });
+        same("conv_transpose1d by columns", tolerance, |device| {
+            // Of more than one sample, candle on the processor gets all but the first wrong.
+            let kernel = wave(&[3, 4, 2], device)?.to_dtype(dtype)?;
+            wave(&[1, 3, 12], device)?
+                .to_dtype(dtype)?
+                .conv_transpose1d(&kernel, 0, 0, 2, 1, 1)
+        });
+        same("conv_transpose2d", tolerance, |device| {
+            let kernel = wave(&[3, 4, 3, 3], device)?.to_dtype(dtype)?;
+            wave(&[2, 3, 5, 6], device)?
+                .to_dtype(dtype)?
+                .conv_transpose2d(&kernel, 1, 1, 2, 1)
+        });
+    }
+    for (dtype, tolerance) in FLOATS {
         same("max_pool2d", 0.0, |device| {
             wave(&[2, 3, 10, 12], device)?.to_dtype(dtype)?.max_pool2d(2)
         });
-        same("avg_pool2d", 1e-5, |device| {
-            wave(&[2, 3, 10, 12], device)?.to_dtype(dtype)?.avg_pool2d((3, 2))
+        same("avg_pool2d", tolerance, |device| {
+            wave(&[2, 3, 10, 12], device)?.to_dtype(dtype)?.avg_pool2d((2, 2))
         });
+        same("upsample_nearest2d", 0.0, |device| {
+            wave(&[2, 3, 4, 5], device)?.to_dtype(dtype)?.upsample_nearest2d(9, 7)
+        });
+        same("upsample_bilinear2d", tolerance, |device| {
+            wave(&[2, 3, 4, 5], device)?
+                .to_dtype(dtype)?
+                .upsample_bilinear2d(9, 7, true)
+        });
+    }
+}
+
+#[test]
+fn random_numbers_are_drawn() {
+    let Some(card) = card() else { return };
+    for dtype in [DType::F32, DType::F64] {
+        card.set_seed(7).expect("a seed");
+        let numbers = |tensor: Result<Tensor>| {
+            tensor
+                .and_then(|tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>())
+                .expect("random numbers")
+        };
+        let uniform = numbers(Tensor::rand(2f64, 4f64, 1001, &card).and_then(|x| x.to_dtype(dtype)));
+        assert!(uniform.iter().all(|x| (2.0..=4.0).contains(x)));
+        let normal = numbers(Tensor::randn(1f64, 2f64, 20_001, &card).and_then(|x| x.to_dtype(dtype)));
+        let mean = normal.iter().sum::<f64>() / 20_001.0;
+        let variance = normal.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 20_001.0;
+        assert!(
+            (mean - 1.0).abs() < 0.1 && (variance - 4.0).abs() < 0.3,
+            "{mean}, {variance}"
+        );
+        card.set_seed(7).expect("a seed");
+        let again = numbers(Tensor::rand(2f64, 4f64, 1001, &card).and_then(|x| x.to_dtype(dtype)));
+        assert_eq!(uniform, again);
     }
 }

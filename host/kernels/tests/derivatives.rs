@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod device;
+
 use std::collections::BTreeSet;
 use trainyard_kernels::nn::{self, ConvOptions, RnnWeights};
 use trainyard_kernels::{DType, Result, Session, SessionOptions, Tensor, autograd, linalg};
@@ -86,7 +88,7 @@ fn numbers(seed: u64, count: usize, low: f64, high: f64) -> Vec<f64> {
 fn session() -> Session {
     Session::new(SessionOptions {
         seed: 7,
-        ..Default::default()
+        ..device::options()
     })
     .unwrap()
 }

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod device;
+
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use trainyard_kernels::nn::{self, ConvOptions, RnnWeights};
 use trainyard_kernels::optim::{AdamOptions, LossScale, Optimizer, SgdOptions};
-use trainyard_kernels::{DType, Session, SessionOptions, Tensor, autograd, linalg};
+use trainyard_kernels::{DType, Session, Tensor, autograd, linalg};
 
 /// What PyTorch has and the contract does not.
 const NOT_IN_THE_CONTRACT: &[&str] = &[
@@ -58,7 +60,7 @@ fn reference() -> Value {
 }
 
 fn session() -> Session {
-    Session::new(SessionOptions::default()).unwrap()
+    Session::new(device::options()).unwrap()
 }
 
 fn values(v: &Value) -> Vec<f64> {

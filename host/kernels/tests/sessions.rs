@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod device;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use trainyard_kernels::optim::{AdamOptions, Optimizer, SgdOptions};
-use trainyard_kernels::{Cancel, DType, Error, Session, SessionOptions, Tensor, autograd, nn};
+use trainyard_kernels::{Cancel, DType, Device, Error, Session, SessionOptions, Tensor, autograd, nn};
 
 /// Counts the bytes that are really allocated on this thread.
 struct Counting;
@@ -42,13 +44,13 @@ fn live() -> i64 {
 }
 
 fn session() -> Session {
-    Session::new(SessionOptions::default()).unwrap()
+    Session::new(device::options()).unwrap()
 }
 
 fn limited(memory: u64) -> Session {
     Session::new(SessionOptions {
         memory,
-        ..Default::default()
+        ..device::options()
     })
     .unwrap()
 }
@@ -81,6 +83,10 @@ fn booked_bytes_are_the_bytes_of_living_tensors() {
 
 #[test]
 fn booked_bytes_agree_with_the_allocator_through_a_training_step() {
+    if device::device() != Device::Cpu {
+        println!("skipped: the allocator knows the processor's memory alone");
+        return;
+    }
     let s = session();
     let before = live();
     let x = numbers(&s, &[512, 256]);
@@ -272,7 +278,7 @@ fn a_cancelled_session_ends_long_work() {
     let cancel = Cancel::new();
     let s = Session::new(SessionOptions {
         cancel: cancel.clone(),
-        ..Default::default()
+        ..device::options()
     })
     .unwrap();
     let w = autograd::parameter(&s, "w", &numbers(&s, &[8, 8])).unwrap();
@@ -311,7 +317,7 @@ fn random_numbers_follow_from_the_seed_alone() {
     let with = |seed| {
         Session::new(SessionOptions {
             seed,
-            ..Default::default()
+            ..device::options()
         })
         .unwrap()
     };
@@ -348,7 +354,8 @@ fn an_error_names_operation_shapes_and_types() {
     let s = session();
     let a = Tensor::full(&s, &[2, 3], 1.0, DType::F32).unwrap();
     let b = Tensor::full(&s, &[4, 5], 1.0, DType::F32).unwrap();
-    let text = |r: trainyard_kernels::Result<Tensor>| r.unwrap_err().to_string();
+    // A card says what was wrong with the values of an index when something is read.
+    let text = |r: trainyard_kernels::Result<Tensor>| r.and_then(|t| t.to_f64()).unwrap_err().to_string();
     assert_eq!(
         text(a.matmul(&b)),
         "tensor.matmul: the inner sizes differ: a [2, 3] matrix times a [4, 5] matrix (got f32[2, 3], f32[4, 5])"

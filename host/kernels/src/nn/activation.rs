@@ -3,63 +3,70 @@
 use super::widen;
 use crate::cpu::{activation, softmax as rows};
 use crate::error::Result;
+use crate::gpu::Unary;
 use crate::ops::{dimension, fused, fused_backward};
 use crate::raw::{Raw, with_float};
 use crate::tensor::Tensor;
 
 /// An activation whose derivative is computed from its input.
 macro_rules! by_input {
-    ($(#[$doc:meta])* $name:ident, $op:literal, $backward:ident) => {
+    ($(#[$doc:meta])* $name:ident, $op:literal, $backward:ident, $on_card:expr) => {
         $(#[$doc])*
         pub fn $name(x: &Tensor) -> Result<Tensor> {
             const OP: &str = $op;
-            let [wide] = widen(OP, [x])?;
-            let raw = fused!(wide.raw(), OP, $name)?;
+            let wide = x.for_elements(OP)?;
+            let raw = fused!(wide.raw(), OP, $name, $on_card)?;
             let saved = wide.raw().save();
-            Tensor::record1(raw, &wide, move |g| fused_backward!(saved.get()?, g, OP, $backward)).cast(x.dtype())
+            Tensor::record1(raw, &wide, move |g| fused_backward!(saved.get()?, g, OP, $backward, $on_card)).cast(x.dtype())
         }
     };
 }
 
 by_input!(
     /// max(x, 0); the derivative at zero is zero.
-    relu, "nn.relu", relu_backward
+    relu, "nn.relu", relu_backward, Unary::Relu
 );
 by_input!(
     /// x times the normal distribution function, by the error function (Hendrycks and Gimpel 2016).
-    gelu, "nn.gelu", gelu_backward
+    gelu, "nn.gelu", gelu_backward, Unary::Gelu
 );
 by_input!(
     /// The approximation of `gelu` by the hyperbolic tangent.
-    gelu_tanh, "nn.gelu-tanh", gelu_tanh_backward
+    gelu_tanh, "nn.gelu-tanh", gelu_tanh_backward, Unary::GeluTanh
 );
 by_input!(
     /// x times sigmoid(x).
-    silu, "nn.silu", silu_backward
+    silu, "nn.silu", silu_backward, Unary::Silu
 );
 by_input!(
     /// ln(1 + exp(x)); x itself above 20.
-    softplus, "nn.softplus", softplus_backward
+    softplus, "nn.softplus", softplus_backward, Unary::Softplus
 );
 
 /// An activation with a number of its own.
 macro_rules! with_number {
-    ($(#[$doc:meta])* $name:ident, $op:literal, $number:ident, $backward:ident) => {
+    ($(#[$doc:meta])* $name:ident, $op:literal, $number:ident, $backward:ident, $on_card:expr) => {
         $(#[$doc])*
         pub fn $name(x: &Tensor, $number: f64) -> Result<Tensor> {
             const OP: &str = $op;
-            let [wide] = widen(OP, [x])?;
+            let wide = x.for_elements(OP)?;
             let raw = wide.raw();
-            let y = with_float!(OP, raw, T => {
-                let elements = raw.elements::<T>(OP)?;
-                Raw::build::<T>(OP, raw.session(), raw.shape(), |out| {
-                    activation::$name($number, &elements, out);
-                    Ok(())
-                })
-            })?;
+            let y = match raw.session().gpu() {
+                Some(gpu) => gpu.unary(OP, raw, $on_card($number))?,
+                None => with_float!(OP, raw, T => {
+                    let elements = raw.elements::<T>(OP)?;
+                    Raw::build::<T>(OP, raw.session(), raw.shape(), |out| {
+                        activation::$name($number, &elements, out);
+                        Ok(())
+                    })
+                })?,
+            };
             let saved = raw.save();
             Tensor::record1(y, &wide, move |g| {
                 let x = saved.get()?;
+                if let Some(gpu) = x.session().gpu() {
+                    return gpu.unary_backward(OP, x, g, $on_card($number));
+                }
                 with_float!(OP, x, T => {
                     let (s, g) = (x.elements::<T>(OP)?, g.elements::<T>(OP)?);
                     Raw::build::<T>(OP, x.session(), x.shape(), |out| {
@@ -75,11 +82,11 @@ macro_rules! with_number {
 
 with_number!(
     /// x where positive, else `slope` times x.
-    leaky_relu, "nn.leaky-relu", slope, leaky_relu_backward
+    leaky_relu, "nn.leaky-relu", slope, leaky_relu_backward, Unary::LeakyRelu
 );
 with_number!(
     /// x where positive, else `alpha` (exp(x) - 1).
-    elu, "nn.elu", alpha, elu_backward
+    elu, "nn.elu", alpha, elu_backward, Unary::Elu
 );
 
 macro_rules! per_row {
@@ -119,10 +126,16 @@ macro_rules! per_row_backward {
 pub fn softmax(x: &Tensor, dim: i32) -> Result<Tensor> {
     const OP: &str = "nn.softmax";
     along_last(OP, x, dim, |x| {
-        let raw = per_row!(OP, x.raw(), |elements, n, out| rows::softmax(n, elements, out))?;
+        let raw = match x.session().gpu() {
+            Some(gpu) => gpu.softmax(OP, x.raw(), false)?,
+            None => per_row!(OP, x.raw(), |elements, n, out| rows::softmax(n, elements, out))?,
+        };
         let y = raw.save();
         Ok(Tensor::record1(raw, x, move |g| {
             let y = y.get()?;
+            if let Some(gpu) = y.session().gpu() {
+                return gpu.softmax_backward(OP, y, g, false);
+            }
             per_row_backward!(OP, y, g, |ys, gs, n, out| rows::softmax_backward(n, ys, gs, out))
         }))
     })
@@ -132,10 +145,16 @@ pub fn softmax(x: &Tensor, dim: i32) -> Result<Tensor> {
 pub fn log_softmax(x: &Tensor, dim: i32) -> Result<Tensor> {
     const OP: &str = "nn.log-softmax";
     along_last(OP, x, dim, |x| {
-        let raw = per_row!(OP, x.raw(), |elements, n, out| rows::log_softmax(n, elements, out))?;
+        let raw = match x.session().gpu() {
+            Some(gpu) => gpu.softmax(OP, x.raw(), true)?,
+            None => per_row!(OP, x.raw(), |elements, n, out| rows::log_softmax(n, elements, out))?,
+        };
         let y = raw.save();
         Ok(Tensor::record1(raw, x, move |g| {
             let y = y.get()?;
+            if let Some(gpu) = y.session().gpu() {
+                return gpu.softmax_backward(OP, y, g, true);
+            }
             per_row_backward!(OP, y, g, |ys, gs, n, out| rows::log_softmax_backward(n, ys, gs, out))
         }))
     })

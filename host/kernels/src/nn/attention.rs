@@ -63,6 +63,29 @@ pub fn attention(
     let mut out_shape = heads.clone();
     out_shape.extend([queries, value_width]);
     let session = query.session().clone();
+    if let Some(gpu) = session.gpu() {
+        let m = mask.as_ref().map(Tensor::raw);
+        let (out, lse) = gpu.attention(OP, &shape, q.raw(), k.raw(), v.raw(), m, &out_shape)?;
+        let saved = [q.raw().save(), k.raw().save(), v.raw().save(), out.save()];
+        let saved_mask = m.map(Raw::save);
+        let inputs: Vec<&Tensor> = [Some(&q), Some(&k), Some(&v), mask.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect();
+        return Tensor::record(out, &inputs, move |g, need| {
+            let [q, k, v, out] = [saved[0].get()?, saved[1].get()?, saved[2].get()?, saved[3].get()?];
+            let mask = saved_mask.as_ref().map(|m| m.get()).transpose()?;
+            let Some(gpu) = q.session().gpu() else {
+                return Ok(Gradients::new());
+            };
+            let needs_mask = mask.is_some() && need.input(3);
+            let ([dq, dk, dv], dm) = gpu.attention_backward(OP, &shape, [q, k, v], mask, needs_mask, out, &lse, g)?;
+            let mut gradients: Gradients = [dq, dk, dv].into_iter().map(Some).collect();
+            gradients.extend(dm.map(Some));
+            Ok(gradients)
+        })
+        .cast(query.dtype());
+    }
     let (out, lse) = with_float!(OP, q.raw(), T => {
         let (qs, ks, vs) = (q.raw().elements::<T>(OP)?, k.raw().elements::<T>(OP)?, v.raw().elements::<T>(OP)?);
         let m = mask.as_ref().map(|m| m.raw().elements::<T>(OP)).transpose()?;

@@ -92,6 +92,13 @@ pub fn conv_transpose1d(
     let bias = checked_bias(OP, x, bias, outputs)?;
     let [wide, weight] = widen(OP, [x, weight])?;
     let shape = [batch, outputs, conv.size.1];
+    if let Some(gpu) = x.session().gpu() {
+        let raw = gpu.conv_backward_input(OP, &conv, weight.raw(), wide.raw(), &shape)?;
+        if let Some(bias) = &bias {
+            gpu.add_channels(OP, bias.raw(), &raw, conv.size.1)?;
+        }
+        return recorded_on_card(OP, raw, [&wide, &weight], bias, conv, true)?.cast(x.dtype());
+    }
     let raw = with_float!(OP, wide.raw(), T => {
         let (xs, ws) = (wide.raw().elements::<T>(OP)?, weight.raw().elements::<T>(OP)?);
         let b = bias.as_ref().map(|b| b.raw().elements::<T>(OP)).transpose()?;
@@ -134,6 +141,17 @@ fn forward(
     let outputs = conv.outputs;
     let bias = checked_bias(op, x, bias, outputs)?;
     let [wide, weight] = widen(op, [x, weight])?;
+    if let Some(gpu) = x.session().gpu() {
+        let raw = gpu.conv(
+            op,
+            &conv,
+            wide.raw(),
+            weight.raw(),
+            bias.as_ref().map(Tensor::raw),
+            shape,
+        )?;
+        return recorded_on_card(op, raw, [&wide, &weight], bias, conv, false)?.cast(x.dtype());
+    }
     let raw = with_float!(op, wide.raw(), T => {
         let (xs, ws) = (wide.raw().elements::<T>(op)?, weight.raw().elements::<T>(op)?);
         let b = bias.as_ref().map(|b| b.raw().elements::<T>(op)).transpose()?;
@@ -161,6 +179,41 @@ fn forward(
         })
     })
     .cast(x.dtype())
+}
+
+/// A convolution that the card has computed, with its derivatives; in a transposed one, x and the gradient of y change places.
+fn recorded_on_card(
+    op: &'static str,
+    raw: Raw,
+    [x, weight]: [&Tensor; 2],
+    bias: Option<Tensor>,
+    conv: Conv,
+    transposed: bool,
+) -> Result<Tensor> {
+    let (saved_x, saved_w, has_bias) = (x.raw().save(), weight.raw().save(), bias.is_some());
+    let inputs: Vec<&Tensor> = [Some(x), Some(weight), bias.as_ref()].into_iter().flatten().collect();
+    Ok(Tensor::record(raw, &inputs, move |g, need| {
+        let (x, w) = (saved_x.get()?, saved_w.get()?);
+        let mut gradients = Gradients::new();
+        let Some(gpu) = x.session().gpu() else {
+            return Ok(gradients);
+        };
+        gradients.push(need.then(0, || match transposed {
+            true => gpu.conv(op, &conv, g, w, None, x.shape()),
+            false => gpu.conv_backward_input(op, &conv, w, g, x.shape()),
+        })?);
+        gradients.push(need.then(1, || match transposed {
+            true => gpu.conv_backward_weight(op, &conv, g, x, w.shape()),
+            false => gpu.conv_backward_weight(op, &conv, x, g, w.shape()),
+        })?);
+        if has_bias {
+            let positions = g.shape()[2..].iter().product();
+            gradients.push(need.then(2, || {
+                gpu.conv_backward_bias(op, [conv.batch, g.shape()[1], positions], g)
+            })?);
+        }
+        Ok(gradients)
+    }))
 }
 
 fn build<T: candle_core::WithDType>(like: &Raw, shape: &[usize], fill: impl FnOnce(&mut [T])) -> Result<Raw> {

@@ -1,6 +1,5 @@
 //! Dropout.
 
-use super::widen;
 use crate::cpu::random;
 use crate::error::{Error, Result};
 use crate::raw::{Raw, op_error, with_float};
@@ -20,10 +19,13 @@ pub fn dropout(x: &Tensor, probability: f64) -> Result<Tensor> {
     if probability == 0.0 {
         return Ok(x.clone());
     }
-    let [wide] = widen(OP, [x])?;
+    let wide = x.for_elements(OP)?;
     let (seed, count) = (x.session().seed(), x.count());
     let counter = x.session().take_random(random::dropout_counters(count));
     let apply = move |raw: &Raw| {
+        if let Some(gpu) = raw.session().gpu() {
+            return gpu.dropout(OP, raw, seed, counter, probability);
+        }
         with_float!(OP, raw, T => {
             let elements = raw.elements::<T>(OP)?;
             Raw::build::<T>(OP, raw.session(), raw.shape(), |out| {

@@ -3,6 +3,7 @@
 use crate::autograd::Gradients;
 use crate::cpu::gemm::{View, ViewMut, gemm};
 use crate::error::{Error, Result};
+use crate::gpu::{Gpu, Matrix, Product, empty};
 use crate::ops::{floating, same_dtype};
 use crate::raw::{Raw, Shape, op_error, with_float};
 use crate::tensor::Tensor;
@@ -65,7 +66,10 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 
 fn forward(x: &Raw, weight: &Raw, bias: Option<&Raw>, shape: &[usize]) -> Result<Raw> {
     let (rows, inputs, outputs) = (x.shape()[0], x.shape()[1], weight.shape()[0]);
-    if x.dtype().is_half() || !x.session().is_cpu() {
+    if let Some(gpu) = x.session().gpu() {
+        return on_card(gpu, x, weight, bias, shape);
+    }
+    if x.dtype().is_half() {
         let product = x.matmul(OP, &weight.transpose(OP, 0, 1)?)?;
         let sum = match bias {
             Some(bias) => product.add(OP, bias)?,
@@ -93,4 +97,29 @@ fn forward(x: &Raw, weight: &Raw, bias: Option<&Raw>, shape: &[usize]) -> Result
             Ok(())
         })
     })
+}
+
+/// The bias goes into every row first, and the product is added to it.
+fn on_card(gpu: &Gpu, x: &Raw, weight: &Raw, bias: Option<&Raw>, shape: &[usize]) -> Result<Raw> {
+    let (rows, inputs, outputs) = (x.shape()[0], x.shape()[1], weight.shape()[0]);
+    let (x, weight) = (x.contiguous(OP)?, weight.contiguous(OP)?);
+    let out = empty(OP, x.session(), shape, x.dtype())?;
+    match bias {
+        Some(bias) => gpu.fill_rows(OP, bias, &out)?,
+        None if inputs == 0 => return Raw::full(OP, x.session(), shape, 0.0, x.dtype()),
+        None => {}
+    }
+    let product = Product {
+        size: (rows, outputs, inputs),
+        batch: 1,
+        alpha: 1.0,
+        a: Matrix::of(&x, inputs),
+        b: Matrix::of(&weight, inputs).transposed(),
+        beta: if bias.is_some() { 1.0 } else { 0.0 },
+        c: Matrix::of(&out, outputs),
+    };
+    if inputs > 0 {
+        gpu.product(OP, x.session(), &product)?;
+    }
+    Ok(out)
 }

@@ -4,6 +4,7 @@ use super::widen;
 use crate::autograd::Gradients;
 use crate::cpu::loss;
 use crate::error::{Error, Result};
+use crate::gpu::{Gpu, Loss};
 use crate::raw::{Raw, op_error, with_float};
 use crate::tensor::Tensor;
 use smallvec::smallvec;
@@ -12,10 +13,13 @@ use smallvec::smallvec;
 /// `$backward(prediction, target, number, gradient, out)` for the prediction. `$mirror` is true where the target's
 /// gradient is the prediction's with its sign turned.
 macro_rules! between {
-    ($op:expr, $prediction:expr, $target:expr, $forward:ident, $backward:ident $(, $number:expr)?) => {{
+    ($op:expr, $prediction:expr, $target:expr, $on_card:expr, $forward:ident, $backward:ident $(, $number:expr)?) => {{
         let op: &'static str = $op;
         let [prediction, target] = pair(op, $prediction, $target)?;
         let (p, t) = (prediction.raw(), target.raw());
+        if let Some(gpu) = p.session().gpu() {
+            return on_card(op, gpu, $on_card, &prediction, &target)?.cast($prediction.dtype());
+        }
         let raw = with_float!(op, p, T => {
             let sum = loss::$forward(&p.elements::<T>(op)?, &t.elements::<T>(op)? $(, $number)?);
             Raw::from_vec(op, p.session(), vec![(sum / p.count() as f64) as T], &[])
@@ -36,6 +40,34 @@ macro_rules! between {
         })
         .cast($prediction.dtype())
     }};
+}
+
+/// On the card, where the mean and the gradient's factor stay.
+fn on_card(op: &'static str, gpu: &Gpu, loss: Loss, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+    let (p, t) = (prediction.raw(), target.raw());
+    let raw = gpu.loss(op, loss, p, t)?;
+    let (p, t) = (p.save(), t.save());
+    Ok(Tensor::record(raw, &[prediction, target], move |g, need| {
+        let (p, t) = (p.get()?, t.get()?);
+        let Some(gpu) = p.session().gpu() else {
+            return Ok(smallvec![]);
+        };
+        let gradients: Gradients = match loss {
+            // The target of logits is no mirror of them.
+            Loss::Bce => smallvec![
+                need.then(0, || gpu.loss_backward(op, loss, p, t, g))?,
+                need.then(1, || gpu.scaled(op, p, -1.0 / p.count() as f64, g))?,
+            ],
+            _ => {
+                let gradient = gpu.loss_backward(op, loss, p, t, g)?;
+                smallvec![
+                    need.then(0, || Ok(gradient.clone()))?,
+                    need.then(1, || gradient.neg(op))?
+                ]
+            }
+        };
+        Ok(gradients)
+    }))
 }
 
 /// Both of one shape and type, and not empty.
@@ -59,12 +91,12 @@ fn pair(op: &'static str, prediction: &Tensor, target: &Tensor) -> Result<[Tenso
 
 /// The mean of the squared differences.
 pub fn mse_loss(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
-    between!("nn.mse-loss", prediction, target, mse, mse_backward)
+    between!("nn.mse-loss", prediction, target, Loss::Mse, mse, mse_backward)
 }
 
 /// The mean of the absolute differences.
 pub fn l1_loss(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
-    between!("nn.l1-loss", prediction, target, l1, l1_backward)
+    between!("nn.l1-loss", prediction, target, Loss::L1, l1, l1_backward)
 }
 
 /// d²/2 up to `delta`, delta (|d| - delta/2) beyond (Huber 1964); `delta` must be positive.
@@ -77,7 +109,7 @@ pub fn huber_loss(prediction: &Tensor, target: &Tensor, delta: f64) -> Result<Te
             &[],
         )));
     }
-    between!(OP, prediction, target, huber, huber_backward, delta)
+    between!(OP, prediction, target, Loss::Huber(delta), huber, huber_backward, delta)
 }
 
 /// The pinball loss, max(q d, (q - 1) d) with d = target - prediction (Koenker and Bassett 1978); `quantile` in (0, 1).
@@ -90,7 +122,15 @@ pub fn quantile_loss(prediction: &Tensor, target: &Tensor, quantile: f64) -> Res
             &[],
         )));
     }
-    between!(OP, prediction, target, quantile, quantile_backward, quantile)
+    between!(
+        OP,
+        prediction,
+        target,
+        Loss::Quantile(quantile),
+        quantile,
+        quantile_backward,
+        quantile
+    )
 }
 
 /// The mean cross-entropy of sigmoid(logits) to targets from 0 to 1, without overflow.
@@ -98,6 +138,9 @@ pub fn binary_cross_entropy_with_logits(logits: &Tensor, target: &Tensor) -> Res
     const OP: &str = "nn.binary-cross-entropy-with-logits";
     let [logits_wide, target] = pair(OP, logits, target)?;
     let (x, t) = (logits_wide.raw(), target.raw());
+    if let Some(gpu) = x.session().gpu() {
+        return on_card(OP, gpu, Loss::Bce, &logits_wide, &target)?.cast(logits.dtype());
+    }
     let raw = with_float!(OP, x, T => {
         let sum = loss::bce_with_logits(&x.elements::<T>(OP)?, &t.elements::<T>(OP)?);
         Raw::from_vec(OP, x.session(), vec![(sum / x.count() as f64) as T], &[])
@@ -159,6 +202,18 @@ pub fn cross_entropy(logits: &Tensor, target: &Tensor, label_smoothing: f64) -> 
     let x = wide.raw();
     let n = x.shape()[1];
     let rows = x.shape()[0];
+    if let Some(gpu) = x.session().gpu() {
+        let (raw, lse) = gpu.cross_entropy(OP, x, &target, label_smoothing)?;
+        let saved = x.save();
+        return Tensor::record1(raw, &wide, move |g| {
+            let x = saved.get()?;
+            match x.session().gpu() {
+                Some(gpu) => gpu.cross_entropy_backward(OP, x, &lse, &target, label_smoothing, g),
+                None => Ok(x.clone()),
+            }
+        })
+        .cast(logits.dtype());
+    }
     let mut sum = 0.0;
     let (raw, lse) = with_float!(OP, x, T => {
         let (x_values, t_values) = (x.elements::<T>(OP)?, target.elements::<u32>(OP)?);

@@ -4,6 +4,7 @@ use super::{expect_shape, widen, widen_option};
 use crate::autograd::Gradients;
 use crate::cpu::norm::{self, Channels, Running};
 use crate::error::{Error, Result};
+use crate::gpu::Gpu;
 use crate::raw::{Elements, Raw, op_error, with_float};
 use crate::tensor::Tensor;
 
@@ -47,6 +48,9 @@ pub fn layer_norm(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, ep
         }
     }
     let raw = wide.raw().contiguous(OP)?;
+    if let Some(gpu) = raw.session().gpu() {
+        return on_card(OP, gpu, &wide, &weight, &bias, epsilon, true)?.cast(x.dtype());
+    }
     let rows = raw.count() / n;
     let (y, mean, rstd) = with_float!(OP, &raw, T => {
         let values = raw.elements::<T>(OP)?;
@@ -80,6 +84,30 @@ pub fn layer_norm(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, ep
     .cast(x.dtype())
 }
 
+/// On the card; `centred` for a layer norm, else by the root mean square.
+fn on_card(
+    op: &'static str,
+    gpu: &Gpu,
+    x: &Tensor,
+    weight: &Option<Tensor>,
+    bias: &Option<Tensor>,
+    epsilon: f64,
+    centred: bool,
+) -> Result<Tensor> {
+    let (w, b) = (weight.as_ref().map(Tensor::raw), bias.as_ref().map(Tensor::raw));
+    let (y, mean, rstd) = gpu.norm(op, x.raw(), w, b, epsilon, centred)?;
+    let (saved, saved_weight, has_bias) = (x.raw().save(), w.map(Raw::save), b.is_some());
+    Ok(Tensor::record(y, &present(x, weight, bias), move |g, _| {
+        let x = saved.get()?;
+        let weight = saved_weight.as_ref().map(|w| w.get()).transpose()?;
+        let Some(gpu) = x.session().gpu() else {
+            return Ok(Gradients::new());
+        };
+        let (dx, dw, db) = gpu.norm_backward(op, x, weight, mean.as_ref(), &rstd, g, has_bias)?;
+        Ok(gradients(dx, dw, db))
+    }))
+}
+
 fn optional<T: candle_core::WithDType>(op: &'static str, tensor: &Option<Tensor>) -> Result<Option<Elements<T>>> {
     tensor.as_ref().map(|t| t.raw().elements::<T>(op)).transpose()
 }
@@ -94,6 +122,9 @@ pub fn rms_norm(x: &Tensor, weight: Option<&Tensor>, epsilon: f64) -> Result<Ten
         expect_shape(OP, "the weight", w.raw(), &[n], &[x.raw(), w.raw()])?;
     }
     let raw = wide.raw().contiguous(OP)?;
+    if let Some(gpu) = raw.session().gpu() {
+        return on_card(OP, gpu, &wide, &weight, &None, epsilon, false)?.cast(x.dtype());
+    }
     let rows = raw.count() / n;
     let (y, rstd) = with_float!(OP, &raw, T => {
         let values = raw.elements::<T>(OP)?;
@@ -176,6 +207,22 @@ pub fn batch_norm(
         c: channels,
         inner,
     };
+    if let Some(gpu) = raw.session().gpu() {
+        let (w, b) = (weight.as_ref().map(Tensor::raw), bias.as_ref().map(Tensor::raw));
+        let moving = training.then_some(momentum);
+        let (y, mean, rstd) = gpu.batch_norm(OP, &raw, dims, w, b, running, moving, epsilon)?;
+        let (saved, saved_weight, has_bias) = (raw.save(), w.map(Raw::save), b.is_some());
+        return Tensor::record(y, &present(&wide, &weight, &bias), move |g, _| {
+            let x = saved.get()?;
+            let weight = saved_weight.as_ref().map(|w| w.get()).transpose()?;
+            let Some(gpu) = x.session().gpu() else {
+                return Ok(Gradients::new());
+            };
+            let [dx, dw, db] = gpu.batch_norm_backward(OP, x, dims, weight, &mean, &rstd, training, g)?;
+            Ok(gradients(dx, weight.map(|_| dw), has_bias.then_some(db)))
+        })
+        .cast(x.dtype());
+    }
     let (y, mean, rstd) = with_float!(OP, &raw, T => {
         let values = raw.elements::<T>(OP)?;
         let (w, b) = (optional::<T>(OP, &weight)?, optional::<T>(OP, &bias)?);

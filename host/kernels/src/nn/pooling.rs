@@ -71,6 +71,19 @@ fn pool(
         *size = (*size + 2 * padding - kernel) / stride + 1;
     }
     let from: Shape = raw.shape().into();
+    if let Some(gpu) = raw.session().gpu() {
+        let (y, places) = match largest {
+            true => gpu
+                .max_pool(op, &windows, raw, &shape)
+                .map(|(y, places)| (y, Some(places)))?,
+            false => (gpu.avg_pool(op, &windows, raw, &shape)?, None),
+        };
+        return Tensor::record1(y, &wide, move |g| match g.session().gpu() {
+            Some(gpu) => gpu.pool_backward(op, &windows, places.as_ref(), g, &from),
+            None => Ok(g.clone()),
+        })
+        .cast(x.dtype());
+    }
     if largest {
         let mut places = vec![0u32; shape.iter().product()];
         let y = with_float!(op, raw, T => {

@@ -5,6 +5,7 @@ use crate::autograd::Gradients;
 use crate::cpu::Cancelled;
 use crate::cpu::rnn::{self, Sizes, Upstream, Weights};
 use crate::error::{Error, Result};
+use crate::gpu::recurrent as gpu;
 use crate::raw::{Draft, Raw, Saved, op_error, with_float};
 use crate::tensor::Tensor;
 use candle_core::WithDType;
@@ -145,6 +146,46 @@ impl<T: WithDType> Slices<T> {
     }
 }
 
+/// The inputs for the card's kernels, which read what is contiguous.
+struct Contiguous {
+    sizes: Sizes,
+    inputs: [Option<Raw>; 7],
+}
+
+impl Contiguous {
+    fn of(op: &'static str, sizes: Sizes, inputs: [Option<&Raw>; 7]) -> Result<Self> {
+        let mut contiguous = [const { None }; 7];
+        for (place, raw) in contiguous.iter_mut().zip(inputs) {
+            *place = raw.map(|raw| raw.contiguous(op)).transpose()?;
+        }
+        Ok(Contiguous {
+            sizes,
+            inputs: contiguous,
+        })
+    }
+
+    fn layer(&self) -> Result<gpu::Layer<'_>> {
+        let [x, h0, c0, input, hidden, input_bias, hidden_bias] = self.inputs.each_ref().map(Option::as_ref);
+        let (Some(x), Some(input), Some(hidden)) = (x, input, hidden) else {
+            return Err(Error::InvalidArgument(op_error(
+                "nn.lstm",
+                "needs x and two weights",
+                &[],
+            )));
+        };
+        Ok(gpu::Layer {
+            sizes: self.sizes,
+            x,
+            h0,
+            c0,
+            input,
+            hidden,
+            input_bias,
+            hidden_bias,
+        })
+    }
+}
+
 fn cancelled(_: Cancelled) -> Error {
     Error::Cancelled
 }
@@ -171,15 +212,18 @@ pub fn lstm(
     } = sizes;
     let raws = layer.inputs.each_ref().map(|t| t.as_ref().map(Tensor::raw));
     let first = raws[0].unwrap_or(x.raw());
-    let (out, cells, gates) = with_float!(OP, first, T => {
-        let s = Slices::<T>::of(OP, raws)?;
-        let mut out = Draft::<T>::new(OP, &session, &[batch, time, hidden])?;
-        let mut cells = Draft::<T>::new(OP, &session, &[batch, time, hidden])?;
-        let mut gates = Draft::<T>::new(OP, &session, &[batch, time, 4 * hidden])?;
-        let stop = || session.cancel().is_cancelled();
-        rnn::lstm(sizes, s.at(0), s.option(H0), s.option(C0), s.weights(), &mut out, &mut cells, &mut gates, &stop).map_err(cancelled)?;
-        Ok((out.finish()?, cells.finish()?, gates.finish()?))
-    })?;
+    let (out, cells, gates) = match session.gpu() {
+        Some(gpu) => gpu.lstm(OP, &Contiguous::of(OP, sizes, raws)?.layer()?)?,
+        None => with_float!(OP, first, T => {
+            let s = Slices::<T>::of(OP, raws)?;
+            let mut out = Draft::<T>::new(OP, &session, &[batch, time, hidden])?;
+            let mut cells = Draft::<T>::new(OP, &session, &[batch, time, hidden])?;
+            let mut gates = Draft::<T>::new(OP, &session, &[batch, time, 4 * hidden])?;
+            let stop = || session.cancel().is_cancelled();
+            rnn::lstm(sizes, s.at(0), s.option(H0), s.option(C0), s.weights(), &mut out, &mut cells, &mut gates, &stop).map_err(cancelled)?;
+            Ok((out.finish()?, cells.finish()?, gates.finish()?))
+        })?,
+    };
     let (h, c) = (last(OP, &out, sizes)?, last(OP, &cells, sizes)?);
     let saved = layer.save();
     let kept = out.save();
@@ -205,14 +249,17 @@ pub fn gru(x: &Tensor, state: Option<&Tensor>, weights: &RnnWeights<'_>) -> Resu
     } = sizes;
     let raws = layer.inputs.each_ref().map(|t| t.as_ref().map(Tensor::raw));
     let first = raws[0].unwrap_or(x.raw());
-    let (out, gates) = with_float!(OP, first, T => {
-        let s = Slices::<T>::of(OP, raws)?;
-        let mut out = Draft::<T>::new(OP, &session, &[batch, time, hidden])?;
-        let mut gates = Draft::<T>::new(OP, &session, &[batch, time, 4 * hidden])?;
-        let stop = || session.cancel().is_cancelled();
-        rnn::gru(sizes, s.at(0), s.option(H0), s.weights(), &mut out, &mut gates, &stop).map_err(cancelled)?;
-        Ok((out.finish()?, gates.finish()?))
-    })?;
+    let (out, gates) = match session.gpu() {
+        Some(gpu) => gpu.gru(OP, &Contiguous::of(OP, sizes, raws)?.layer()?)?,
+        None => with_float!(OP, first, T => {
+            let s = Slices::<T>::of(OP, raws)?;
+            let mut out = Draft::<T>::new(OP, &session, &[batch, time, hidden])?;
+            let mut gates = Draft::<T>::new(OP, &session, &[batch, time, 4 * hidden])?;
+            let stop = || session.cancel().is_cancelled();
+            rnn::gru(sizes, s.at(0), s.option(H0), s.weights(), &mut out, &mut gates, &stop).map_err(cancelled)?;
+            Ok((out.finish()?, gates.finish()?))
+        })?,
+    };
     let h = last(OP, &out, sizes)?;
     let saved = layer.save();
     let kept = out.save();
@@ -237,6 +284,22 @@ impl SavedLayer {
         }
         let out = out.get()?;
         let session = out.session().clone();
+        if let Some(gpu) = session.gpu() {
+            let inputs = Contiguous::of(op, self.sizes, inputs)?;
+            let layer = inputs.layer()?;
+            let [out_gradient, h_n, c_n] = upstream;
+            let out_gradient = out_gradient.map(|g| g.contiguous(op)).transpose()?;
+            let upstream = gpu::Upstream {
+                out: out_gradient.as_ref(),
+                h_n,
+                c_n,
+            };
+            let gradients = match cells {
+                Some(cells) => gpu.lstm_backward(op, &layer, [out, cells, gates], upstream)?,
+                None => gpu.gru_backward(op, &layer, [out, gates], upstream)?,
+            };
+            return Ok(gradients.into_iter().flatten().map(Some).collect());
+        }
         with_float!(op, out, T => {
             let s = Slices::<T>::of(op, inputs)?;
             let mut drafts: [Option<Draft<T>>; 7] = [const { None }; 7];

@@ -5,6 +5,7 @@ use crate::autograd::Gradients;
 use crate::cpu::Real;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::gpu::{Binary, Unary};
 use crate::raw::{Raw, op_error, with_float};
 use crate::tensor::Tensor;
 use candle_core::Tensor as Candle;
@@ -53,9 +54,13 @@ impl Raw {
     }
 
     /// Element by element through a function of `f64`, for what candle has no kernel of. `f16` and `bf16` keep their type.
-    pub(crate) fn map(&self, op: &'static str, f: impl Fn(f64) -> f64) -> Result<Raw> {
+    /// `on_card` names the same function.
+    pub(crate) fn map(&self, op: &'static str, on_card: Unary, f: impl Fn(f64) -> f64) -> Result<Raw> {
+        if let Some(gpu) = self.session().gpu() {
+            return gpu.unary(op, self, on_card);
+        }
         if self.dtype().is_half() {
-            return self.cast(op, DType::F32)?.map(op, f)?.cast(op, self.dtype());
+            return self.cast(op, DType::F32)?.map(op, on_card, f)?.cast(op, self.dtype());
         }
         with_float!(op, self, T => {
             let x = self.elements::<T>(op)?;
@@ -69,11 +74,29 @@ impl Raw {
     }
 
     /// As [`Raw::map`], of two tensors that broadcast.
-    pub(crate) fn map2(&self, op: &'static str, other: &Raw, f: impl Fn(f64, f64) -> f64) -> Result<Raw> {
+    pub(crate) fn map2(
+        &self,
+        op: &'static str,
+        other: &Raw,
+        on_card: Binary,
+        f: impl Fn(f64, f64) -> f64,
+    ) -> Result<Raw> {
         same_dtype(op, &[self, other])?;
+        if let Some(gpu) = self.session().gpu() {
+            let shape = broadcast_shape(op, self, other)?;
+            return gpu.binary(
+                op,
+                &self.broadcast_to(op, &shape)?,
+                &other.broadcast_to(op, &shape)?,
+                on_card,
+            );
+        }
         if self.dtype().is_half() {
             let other = other.cast(op, DType::F32)?;
-            return self.cast(op, DType::F32)?.map2(op, &other, f)?.cast(op, self.dtype());
+            return self
+                .cast(op, DType::F32)?
+                .map2(op, &other, on_card, f)?
+                .cast(op, self.dtype());
         }
         let shape = broadcast_shape(op, self, other)?;
         let (a, b) = (self.broadcast_to(op, &shape)?, other.broadcast_to(op, &shape)?);
@@ -176,7 +199,7 @@ impl Tensor {
     pub fn pow(&self, exponent: &Tensor) -> Result<Tensor> {
         const OP: &str = "tensor.pow";
         floating(OP, &[self.raw(), exponent.raw()])?;
-        let raw = self.raw().map2(OP, exponent.raw(), f64::powf)?;
+        let raw = self.raw().map2(OP, exponent.raw(), Binary::Pow, f64::powf)?;
         let (a, b, a2, y) = (self.raw().save(), exponent.raw().save(), self.raw().save(), raw.save());
         Ok(record2(
             OP,
@@ -186,16 +209,18 @@ impl Tensor {
             move |g| {
                 g.mul(
                     OP,
-                    &a.get()?
-                        .map2(OP, b.get()?, |x, e| if e == 0.0 { 0.0 } else { e * x.powf(e - 1.0) })?,
+                    &a.get()?.map2(OP, b.get()?, Binary::PowByBase, |x, e| {
+                        if e == 0.0 { 0.0 } else { e * x.powf(e - 1.0) }
+                    })?,
                 )
             },
             // As PyTorch: at a base of zero the derivative by the exponent is zero.
             move |g| {
                 g.mul(
                     OP,
-                    &y.get()?
-                        .map2(OP, a2.get()?, |y, x| if x == 0.0 { 0.0 } else { y * x.ln() })?,
+                    &y.get()?.map2(OP, a2.get()?, Binary::PowByExponent, |y, x| {
+                        if x == 0.0 { 0.0 } else { y * x.ln() }
+                    })?,
                 )
             },
         ))
@@ -203,12 +228,24 @@ impl Tensor {
 
     /// The larger of both, which broadcast. Where they are equal, the gradient is shared in halves.
     pub fn maximum(&self, other: &Tensor) -> Result<Tensor> {
-        self.extreme("tensor.maximum", other, Candle::broadcast_maximum, |a, b| a > b)
+        self.extreme(
+            "tensor.maximum",
+            other,
+            Candle::broadcast_maximum,
+            Binary::ShareLarger,
+            |a, b| a > b,
+        )
     }
 
     /// The smaller of both, which broadcast. Where they are equal, the gradient is shared in halves.
     pub fn minimum(&self, other: &Tensor) -> Result<Tensor> {
-        self.extreme("tensor.minimum", other, Candle::broadcast_minimum, |a, b| a < b)
+        self.extreme(
+            "tensor.minimum",
+            other,
+            Candle::broadcast_minimum,
+            Binary::ShareSmaller,
+            |a, b| a < b,
+        )
     }
 
     fn extreme(
@@ -216,6 +253,7 @@ impl Tensor {
         op: &'static str,
         other: &Tensor,
         compute: impl FnOnce(&Candle, &Candle) -> candle_core::Result<Candle>,
+        on_card: Binary,
         wins: fn(f64, f64) -> bool,
     ) -> Result<Tensor> {
         let raw = self.raw().zip(op, other.raw(), compute)?;
@@ -239,8 +277,8 @@ impl Tensor {
             raw,
             self,
             other,
-            move |g| g.mul(op, &a.get()?.map2(op, b.get()?, share)?),
-            move |g| g.mul(op, &b2.get()?.map2(op, a2.get()?, share)?),
+            move |g| g.mul(op, &a.get()?.map2(op, b.get()?, on_card, share)?),
+            move |g| g.mul(op, &b2.get()?.map2(op, a2.get()?, on_card, share)?),
         ))
     }
 
@@ -261,7 +299,7 @@ impl Tensor {
     pub fn pow_scalar(&self, exponent: f64) -> Result<Tensor> {
         const OP: &str = "tensor.pow-scalar";
         floating(OP, &[self.raw()])?;
-        let raw = self.raw().map(OP, |x| x.powf(exponent))?;
+        let raw = self.raw().map(OP, Unary::Pow(exponent), |x| x.powf(exponent))?;
         let x = self.raw().save();
         Ok(Tensor::record1(raw, self, move |g| {
             let slope = |x: f64| {
@@ -271,7 +309,7 @@ impl Tensor {
                     exponent * x.powf(exponent - 1.0)
                 }
             };
-            g.mul(OP, &x.get()?.map(OP, slope)?)
+            g.mul(OP, &x.get()?.map(OP, Unary::PowSlope(exponent), slope)?)
         }))
     }
 
@@ -288,7 +326,7 @@ impl Tensor {
             )));
         }
         floating(OP, &[self.raw()])?;
-        let raw = self.raw().map(OP, |x| {
+        let raw = self.raw().map(OP, Unary::Clamp(low, high), |x| {
             if x < low {
                 low
             } else if x > high {
@@ -299,7 +337,8 @@ impl Tensor {
         })?;
         let x = self.raw().save();
         Ok(Tensor::record1(raw, self, move |g| {
-            g.mul(OP, &x.get()?.map(OP, |x| f64::from(u8::from(low < x && x < high)))?)
+            let inside = |x: f64| f64::from(u8::from(low < x && x < high));
+            g.mul(OP, &x.get()?.map(OP, Unary::Inside(low, high), inside)?)
         }))
     }
 }

@@ -77,6 +77,9 @@ impl Tensor {
     pub fn is_finite(&self) -> Result<Tensor> {
         const OP: &str = "tensor.is-finite";
         let raw = self.raw();
+        if let Some(gpu) = raw.session().gpu() {
+            return gpu.is_finite(OP, raw).map(Tensor::constant);
+        }
         with_any!(raw, T => {
             let x = raw.elements::<T>(OP)?;
             Raw::build::<u8>(OP, raw.session(), raw.shape(), |out| {

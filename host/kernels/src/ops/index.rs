@@ -12,6 +12,13 @@ use smallvec::smallvec;
 impl Raw {
     /// Indices as `u32`, each checked to lie below `size`.
     pub(crate) fn indices(&self, op: &'static str, size: usize) -> Result<Raw> {
+        // With nothing to point at there is no place that an index could be taken for: it is looked at here.
+        if let (Some(gpu), true) = (
+            self.session().gpu(),
+            self.dtype().is_index() && (size > 0 || self.count() == 0),
+        ) {
+            return gpu.indices(op, self, size);
+        }
         let refuse = |value: i64| {
             Error::InvalidArgument(op_error(
                 op,
@@ -47,6 +54,9 @@ impl Raw {
         let source = self.contiguous(op)?;
         let mut shape: Shape = self.shape().into();
         shape[dim] = indices.count();
+        if let Some(gpu) = self.session().gpu() {
+            return gpu.select(op, self, Dims::new(self.shape(), dim), indices, &shape);
+        }
         Raw::make(op, self.session(), &shape, self.dtype(), || {
             source.candle().index_select(indices.candle(), dim)
         })
@@ -86,6 +96,9 @@ impl Tensor {
         let raw = x.select(OP, dim, &indices)?;
         let (indices, shape): (_, Shape) = (indices.save(), x.shape().into());
         Ok(Tensor::record1(raw, self, move |g| {
+            if let (Some(gpu), false) = (g.session().gpu(), g.dtype().is_half()) {
+                return gpu.select_backward(OP, g, Dims::new(&shape, dim), indices.get()?, &shape);
+            }
             let zero = Raw::full(OP, g.session(), &shape, 0.0, g.dtype())?;
             let (g, indices) = (g.contiguous(OP)?, indices.get()?);
             Raw::make(OP, g.session(), &shape, g.dtype(), || {
@@ -154,13 +167,16 @@ impl Tensor {
         shape[dim] = windows;
         shape.push(size);
         let dims = Dims::new(x.shape(), dim);
-        let raw = with_any!(x, T => {
-            let elements = x.elements::<T>(OP)?;
-            Raw::build::<T>(OP, x.session(), &shape, |out| {
-                index::unfold(dims, size, step, &elements, out);
-                Ok(())
-            })
-        })?;
+        let raw = match x.session().gpu() {
+            Some(gpu) => gpu.unfold(OP, x, dims, size, step, &shape)?,
+            None => with_any!(x, T => {
+                let elements = x.elements::<T>(OP)?;
+                Raw::build::<T>(OP, x.session(), &shape, |out| {
+                    index::unfold(dims, size, step, &elements, out);
+                    Ok(())
+                })
+            })?,
+        };
         let from: Shape = x.shape().into();
         let dtype = x.dtype();
         Ok(Tensor::record1(raw, self, move |g| {
@@ -169,6 +185,9 @@ impl Tensor {
             } else {
                 g.clone()
             };
+            if let Some(gpu) = g.session().gpu() {
+                return gpu.fold(OP, &g, dims, size, step, &from)?.cast(OP, dtype);
+            }
             crate::raw::with_float!(OP, &g, T => {
                 let elements = g.elements::<T>(OP)?;
                 Raw::build::<T>(OP, g.session(), &from, |out| {

@@ -4,6 +4,7 @@ use super::{floating, same_dtype};
 use crate::autograd::Gradients;
 use crate::cpu::gemm::{View, ViewMut, gemm};
 use crate::error::{Error, Result};
+use crate::gpu::{Gpu, Matrix, Product};
 use crate::raw::{Raw, Shape, op_error, with_float};
 use crate::tensor::Tensor;
 use smallvec::smallvec;
@@ -43,7 +44,10 @@ impl Raw {
         let (a, b) = (wide(self, m, k)?, wide(other, k, n)?);
         let mut shape = batch.clone();
         shape.extend([m, n]);
-        if self.dtype().is_half() || !self.session().is_cpu() {
+        if let Some(gpu) = self.session().gpu() {
+            return gpu_product(op, gpu, [&a, &b], (m, n, k), &batch, &shape);
+        }
+        if self.dtype().is_half() {
             let (a, b) = if batch.is_empty() {
                 (a, b)
             } else {
@@ -85,6 +89,75 @@ impl Raw {
         }
         Ok(raw)
     }
+}
+
+/// On the card: in place where the matrices of a batch are evenly spaced, and their rows or columns lie side by side; else of copies.
+fn gpu_product(
+    op: &'static str,
+    gpu: &Gpu,
+    [a, b]: [&Raw; 2],
+    (m, n, k): (usize, usize, usize),
+    batch: &[usize],
+    shape: &[usize],
+) -> Result<Raw> {
+    let session = a.session();
+    session.check_cancelled()?;
+    if k == 0 {
+        return Raw::full(op, session, shape, 0.0, a.dtype());
+    }
+    let (a, b) = (even(op, a)?, even(op, b)?);
+    let out = crate::gpu::empty(op, session, shape, a.dtype())?;
+    let matrix = |raw| -> Matrix<'_> {
+        let raw: &Raw = raw;
+        let strides = raw.candle().stride();
+        let rank = strides.len();
+        Matrix {
+            raw,
+            start: 0,
+            row: strides[rank - 2],
+            column: strides[rank - 1],
+            batch: spacing(raw).unwrap_or_default(),
+        }
+    };
+    let product = Product {
+        size: (m, n, k),
+        batch: batch.iter().product(),
+        alpha: 1.0,
+        a: matrix(&a),
+        b: matrix(&b),
+        beta: 0.0,
+        c: Matrix::of(&out, n).every(m * n),
+    };
+    gpu.product(op, session, &product)?;
+    Ok(out)
+}
+
+/// The distance between the matrices of a batch, if they are evenly spaced.
+fn spacing(raw: &Raw) -> Option<usize> {
+    let (sizes, strides) = (raw.shape(), raw.candle().stride());
+    let batch = raw.rank() - 2;
+    let mut dims = (0..batch).rev().filter(|&d| sizes[d] != 1);
+    let Some(last) = dims.next() else { return Some(0) };
+    let mut next = strides[last] * sizes[last];
+    for d in dims {
+        if strides[d] != next {
+            return None;
+        }
+        next *= sizes[d];
+    }
+    Some(strides[last])
+}
+
+/// The tensor itself, or a copy where cuBLAS could not read its matrices.
+fn even(op: &'static str, raw: &Raw) -> Result<Raw> {
+    let (sizes, strides) = (raw.shape(), raw.candle().stride());
+    let rank = raw.rank();
+    let by_rows = strides[rank - 1] == 1 && (strides[rank - 2] >= sizes[rank - 1] || sizes[rank - 2] == 1);
+    let by_columns = strides[rank - 2] == 1 && (strides[rank - 1] >= sizes[rank - 2] || sizes[rank - 1] == 1);
+    if (by_rows || by_columns) && spacing(raw).is_some() {
+        return Ok(raw.clone());
+    }
+    raw.copy(op)
 }
 
 /// Where matrix `i` of a batch begins.

@@ -33,6 +33,12 @@ impl Tensor {
         check(OP, dtype, low <= high && (high - low).is_finite(), || {
             format!("{low} to {high} is no range")
         })?;
+        if let Some(gpu) = session.gpu() {
+            return gpu
+                .uniform(OP, session, shape, (low, high))?
+                .cast(OP, dtype)
+                .map(Tensor::constant);
+        }
         fill(OP, session, shape, dtype, |counter, out| {
             random::fill_uniform(session.seed(), counter, low, high, out)
         })
@@ -46,6 +52,12 @@ impl Tensor {
                 "a mean of {mean} and a standard deviation of {std} are no normal distribution; the deviation must not be negative"
             )
         })?;
+        if let Some(gpu) = session.gpu() {
+            return gpu
+                .normal(OP, session, shape, (mean, std))?
+                .cast(OP, dtype)
+                .map(Tensor::constant);
+        }
         fill(OP, session, shape, dtype, |counter, out| {
             random::fill_normal(session.seed(), counter, mean, std, out)
         })

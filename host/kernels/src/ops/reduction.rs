@@ -5,6 +5,7 @@ use crate::cpu::index::{self, Dims};
 use crate::cpu::reduce;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::gpu::{Binary, Unary};
 use crate::raw::{Raw, Shape, op_error, with_float};
 use crate::tensor::Tensor;
 use smallvec::smallvec;
@@ -70,6 +71,9 @@ impl Raw {
             }
         }
         let lanes = self.lanes(op, dims)?;
+        if let Some(gpu) = self.session().gpu() {
+            return gpu.sum(op, &lanes.raw, lanes.dims, &lanes.shape, 1.0);
+        }
         with_float!(op, self, T => {
             let x = lanes.raw.elements::<T>(op)?;
             Raw::build::<T>(op, self.session(), &lanes.shape, |out| {
@@ -88,6 +92,25 @@ impl Raw {
             .collect();
         self.reshape(op, &shape)
     }
+}
+
+/// The largest or smallest of each lane.
+fn extreme(op: &'static str, lanes: &Lanes, largest: bool) -> Result<Raw> {
+    let session = lanes.raw.session();
+    if let Some(gpu) = session.gpu() {
+        return gpu.extreme(op, &lanes.raw, lanes.dims, &lanes.shape, largest);
+    }
+    with_float!(op, &lanes.raw, T => {
+        let elements = lanes.raw.elements::<T>(op)?;
+        Raw::build::<T>(op, session, &lanes.shape, |out| {
+            if largest {
+                reduce::max(lanes.dims, &elements, out);
+            } else {
+                reduce::min(lanes.dims, &elements, out);
+            }
+            Ok(())
+        })
+    })
 }
 
 /// A reduced result, with or without its dimensions of one.
@@ -175,22 +198,14 @@ impl Tensor {
                 &[self.raw()],
             )));
         }
-        let raw = with_float!(op, x.raw(), T => {
-            let elements = lanes.raw.elements::<T>(op)?;
-            Raw::build::<T>(op, x.session(), &lanes.shape, |out| {
-                if largest {
-                    reduce::max(lanes.dims, &elements, out);
-                } else {
-                    reduce::min(lanes.dims, &elements, out);
-                }
-                Ok(())
-            })
-        })?;
+        let raw = extreme(op, &lanes, largest)?;
         let (saved, extreme) = (x.raw().save(), raw.save());
         let result = finish(op, raw, &from, &dims, keep)?;
         Tensor::record1(result, &x, move |g| {
             let best = extreme.get()?.kept(op, &from, &dims)?;
-            let hits = saved.get()?.map2(op, &best, |x, m| f64::from(u8::from(x == m)))?;
+            let hits = saved
+                .get()?
+                .map2(op, &best, Binary::Equal, |x, m| f64::from(u8::from(x == m)))?;
             let shares = g
                 .kept(op, &from, &dims)?
                 .div(op, &hits.sum(op, &dims)?.kept(op, &from, &dims)?)?;
@@ -231,6 +246,11 @@ impl Tensor {
         } else {
             shape.remove(dim);
         }
+        if let Some(gpu) = x.session().gpu() {
+            return gpu
+                .place(op, &x.contiguous(op)?, dims, &shape, largest)
+                .map(Tensor::constant);
+        }
         with_float!(op, &x, T => {
             let elements = x.elements::<T>(op)?;
             Raw::build::<u32>(op, x.session(), &shape, |out| {
@@ -255,15 +275,9 @@ impl Tensor {
         if lanes.dims.n == 0 {
             return Err(Error::Shape(op_error(OP, "needs at least one element", &[self.raw()])));
         }
-        let largest = with_float!(OP, x.raw(), T => {
-            let elements = lanes.raw.elements::<T>(OP)?;
-            Raw::build::<T>(OP, x.session(), &lanes.shape, |out| {
-                reduce::max(lanes.dims, &elements, out);
-                Ok(())
-            })
-        })?;
+        let largest = extreme(OP, &lanes, true)?;
         // An infinite largest element must not turn into NaN by its own subtraction.
-        let shift = largest.map(OP, |m| if m.is_finite() { m } else { 0.0 })?;
+        let shift = largest.map(OP, Unary::FiniteOrZero, |m| if m.is_finite() { m } else { 0.0 })?;
         let scaled = x
             .raw()
             .sub(OP, &shift.kept(OP, &from, &dims)?)?
@@ -286,6 +300,9 @@ impl Tensor {
         let dim = dimension(OP, dim, x.raw())?;
         let dims = Dims::new(x.shape(), dim);
         let run = move |raw: &Raw, backward: bool| {
+            if let Some(gpu) = raw.session().gpu() {
+                return gpu.cumsum(OP, raw, dims, backward);
+            }
             with_float!(OP, raw, T => {
                 let elements = raw.elements::<T>(OP)?;
                 Raw::build::<T>(OP, raw.session(), raw.shape(), |out| {
@@ -305,12 +322,16 @@ impl Tensor {
         let x = self.raw();
         let dims = Dims::new(x.shape(), dim);
         let wide = x.cast(OP, DType::F64)?;
-        let elements = wide.elements::<f64>(OP)?;
-        let mut places = vec![0u32; elements.len()];
-        let mut values = vec![0f64; elements.len()];
-        index::sort(dims, descending, &elements, &mut values, &mut places);
-        drop(values);
-        let places = Raw::from_vec(OP, x.session(), places, x.shape())?;
+        let places = match x.session().gpu() {
+            Some(gpu) => gpu.sort(OP, &wide, dims, descending)?,
+            None => {
+                let elements = wide.elements::<f64>(OP)?;
+                let mut places = vec![0u32; elements.len()];
+                let mut values = vec![0f64; elements.len()];
+                index::sort(dims, descending, &elements, &mut values, &mut places);
+                Raw::from_vec(OP, x.session(), places, x.shape())?
+            }
+        };
         let sorted = x.gather(OP, dim, &places)?;
         let (back, shape): (_, Shape) = (places.save(), x.shape().into());
         let [sorted, places] = Tensor::record_many([sorted, places], &[self], move |gradients, _| {

@@ -182,6 +182,9 @@ impl Tensor {
         };
         let flip = move |raw: &Raw| -> Result<Raw> {
             dims.iter().try_fold(raw.clone(), |raw, &dim| {
+                if let Some(gpu) = raw.session().gpu() {
+                    return gpu.flip(OP, &raw, Dims::new(raw.shape(), dim));
+                }
                 let size = raw.shape()[dim] as u32;
                 let back = Raw::from_vec(
                     OP,
@@ -228,13 +231,16 @@ impl Tensor {
         let dims = Dims::new(x.shape(), index);
         let mut shape: Shape = x.shape().into();
         shape[index] = size.saturating_add(before).saturating_add(after);
-        let raw = with_any!(x, T => {
-            let elements = x.elements::<T>(OP)?;
-            Raw::build::<T>(OP, x.session(), &shape, |out| {
-                cpu::pad_edge(dims, before, after, &elements, out);
-                Ok(())
-            })
-        })?;
+        let raw = match x.session().gpu() {
+            Some(gpu) => gpu.pad_edge(OP, x, dims, before, &shape)?,
+            None => with_any!(x, T => {
+                let elements = x.elements::<T>(OP)?;
+                Raw::build::<T>(OP, x.session(), &shape, |out| {
+                    cpu::pad_edge(dims, before, after, &elements, out);
+                    Ok(())
+                })
+            })?,
+        };
         let from: Shape = x.shape().into();
         let dtype = x.dtype();
         Ok(Tensor::record1(raw, self, move |g| {
@@ -243,6 +249,9 @@ impl Tensor {
             } else {
                 g.clone()
             };
+            if let Some(gpu) = g.session().gpu() {
+                return gpu.pad_edge_backward(OP, &g, dims, before, &from)?.cast(OP, dtype);
+            }
             with_float!(OP, &g, T => {
                 let elements = g.elements::<T>(OP)?;
                 Raw::build::<T>(OP, g.session(), &from, |out| {
@@ -279,25 +288,34 @@ impl Tensor {
 
     /// Lower triangle of the last two dimensions: zero above `diagonal` (0 the main one, 1 the one above it).
     pub fn tril(&self, diagonal: i32) -> Result<Tensor> {
-        self.triangle("tensor.tril", move |row, column| column - row <= i64::from(diagonal))
+        self.triangle("tensor.tril", diagonal, true)
     }
 
     /// Upper triangle of the last two dimensions: zero below `diagonal`.
     pub fn triu(&self, diagonal: i32) -> Result<Tensor> {
-        self.triangle("tensor.triu", move |row, column| column - row >= i64::from(diagonal))
+        self.triangle("tensor.triu", diagonal, false)
     }
 
-    fn triangle(&self, op: &'static str, keep: impl Fn(i64, i64) -> bool) -> Result<Tensor> {
+    fn triangle(&self, op: &'static str, diagonal: i32, lower: bool) -> Result<Tensor> {
         let raw = self.raw();
         let &[.., rows, columns] = raw.shape() else {
             return Err(Error::Shape(op_error(op, "needs at least two dimensions", &[raw])));
         };
-        let mask = Raw::build::<u8>(op, raw.session(), &[rows, columns], |out| {
-            for (i, o) in out.iter_mut().enumerate() {
-                *o = u8::from(keep((i / columns) as i64, (i % columns) as i64));
-            }
-            Ok(())
-        })?;
+        let mask = match raw.session().gpu() {
+            Some(gpu) => gpu.triangle(op, raw.session(), [rows, columns], diagonal, lower)?,
+            None => Raw::build::<u8>(op, raw.session(), &[rows, columns], |out| {
+                for (i, o) in out.iter_mut().enumerate() {
+                    let distance = (i % columns) as i64 - (i / columns) as i64;
+                    let kept = if lower {
+                        distance <= diagonal.into()
+                    } else {
+                        distance >= diagonal.into()
+                    };
+                    *o = u8::from(kept);
+                }
+                Ok(())
+            })?,
+        };
         let cut = move |raw: &Raw| -> Result<Raw> {
             let zero = Raw::full(op, raw.session(), &[], 0.0, raw.dtype())?.broadcast_to(op, raw.shape())?;
             mask.broadcast_to(op, raw.shape())?.choose(op, raw, &zero)

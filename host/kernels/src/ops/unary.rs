@@ -4,6 +4,7 @@ use super::floating;
 use crate::cpu::activation;
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::gpu::Unary;
 use crate::raw::{Raw, with_float};
 use crate::tensor::Tensor;
 use candle_core::Tensor as Candle;
@@ -21,31 +22,38 @@ impl Raw {
     }
 }
 
-/// A fused function of one tensor and its derivative, from `cpu::activation`: forward `x -> y`, backward by `x` or by `y`.
+/// A fused function of one tensor and its derivative, from `cpu::activation`: forward `x -> y`, backward by `x` or by `y`. On a card it has
+/// another name.
 macro_rules! fused {
-    ($x:expr, $op:expr, $function:ident) => {{
+    ($x:expr, $op:expr, $function:ident, $on_card:expr) => {{
         let (op, x): (&'static str, &Raw) = ($op, $x);
-        with_float!(op, x, T => {
-            let elements = x.elements::<T>(op)?;
-            Raw::build::<T>(op, x.session(), x.shape(), |out| {
-                activation::$function(&elements, out);
-                Ok(())
-            })
-        })
+        match x.session().gpu() {
+            Some(gpu) => gpu.unary(op, x, $on_card),
+            None => with_float!(op, x, T => {
+                let elements = x.elements::<T>(op)?;
+                Raw::build::<T>(op, x.session(), x.shape(), |out| {
+                    activation::$function(&elements, out);
+                    Ok(())
+                })
+            }),
+        }
     }};
 }
 
 /// The backward half: `$function(saved, gradient, out)`.
 macro_rules! fused_backward {
-    ($saved:expr, $gradient:expr, $op:expr, $function:ident) => {{
+    ($saved:expr, $gradient:expr, $op:expr, $function:ident, $on_card:expr) => {{
         let (op, saved, gradient): (&'static str, &Raw, &Raw) = ($op, $saved, $gradient);
-        with_float!(op, saved, T => {
-            let (s, g) = (saved.elements::<T>(op)?, gradient.elements::<T>(op)?);
-            Raw::build::<T>(op, saved.session(), saved.shape(), |out| {
-                activation::$function(&s, &g, out);
-                Ok(())
-            })
-        })
+        match saved.session().gpu() {
+            Some(gpu) => gpu.unary_backward(op, saved, gradient, $on_card),
+            None => with_float!(op, saved, T => {
+                let (s, g) = (saved.elements::<T>(op)?, gradient.elements::<T>(op)?);
+                Raw::build::<T>(op, saved.session(), saved.shape(), |out| {
+                    activation::$function(&s, &g, out);
+                    Ok(())
+                })
+            }),
+        }
     }};
 }
 pub(crate) use {fused, fused_backward};
@@ -58,6 +66,15 @@ impl Tensor {
             self.cast(DType::F32)
         } else {
             Ok(self.clone())
+        }
+    }
+
+    /// The tensor in a type that functions of single elements are computed from: the processor widens `f16` and `bf16` first, kernels on a
+    /// card do so by themselves.
+    pub(crate) fn for_elements(&self, op: &'static str) -> Result<Tensor> {
+        match self.session().gpu() {
+            Some(_) if self.dtype().is_half() => Ok(self.clone()),
+            _ => self.widened(op),
         }
     }
 
@@ -101,7 +118,7 @@ impl Tensor {
     pub fn round(&self) -> Result<Tensor> {
         const OP: &str = "tensor.round";
         floating(OP, &[self.raw()])?;
-        self.flat(OP, self.raw().map(OP, f64::round_ties_even)?)
+        self.flat(OP, self.raw().map(OP, Unary::Round, f64::round_ties_even)?)
     }
 
     /// A result whose derivative is zero wherever it exists.
@@ -114,37 +131,49 @@ impl Tensor {
     /// e to the power of each element.
     pub fn exp(&self) -> Result<Tensor> {
         const OP: &str = "tensor.exp";
-        let x = self.widened(OP)?;
-        let raw = fused!(x.raw(), OP, exp)?;
+        let x = self.for_elements(OP)?;
+        let raw = fused!(x.raw(), OP, exp, Unary::Exp)?;
         let saved = raw.save();
-        Tensor::record1(raw, &x, move |g| fused_backward!(saved.get()?, g, OP, exp_backward)).cast(self.dtype())
+        Tensor::record1(raw, &x, move |g| {
+            fused_backward!(saved.get()?, g, OP, exp_backward, Unary::Exp)
+        })
+        .cast(self.dtype())
     }
 
     /// Natural logarithm.
     pub fn log(&self) -> Result<Tensor> {
         const OP: &str = "tensor.log";
-        let x = self.widened(OP)?;
-        let raw = fused!(x.raw(), OP, log)?;
+        let x = self.for_elements(OP)?;
+        let raw = fused!(x.raw(), OP, log, Unary::Log)?;
         let saved = x.raw().save();
-        Tensor::record1(raw, &x, move |g| fused_backward!(saved.get()?, g, OP, log_backward)).cast(self.dtype())
+        Tensor::record1(raw, &x, move |g| {
+            fused_backward!(saved.get()?, g, OP, log_backward, Unary::Log)
+        })
+        .cast(self.dtype())
     }
 
     /// ln(1 + x), exact for small x.
     pub fn log1p(&self) -> Result<Tensor> {
         const OP: &str = "tensor.log1p";
-        let x = self.widened(OP)?;
-        let raw = fused!(x.raw(), OP, log1p)?;
+        let x = self.for_elements(OP)?;
+        let raw = fused!(x.raw(), OP, log1p, Unary::Log1p)?;
         let saved = x.raw().save();
-        Tensor::record1(raw, &x, move |g| fused_backward!(saved.get()?, g, OP, log1p_backward)).cast(self.dtype())
+        Tensor::record1(raw, &x, move |g| {
+            fused_backward!(saved.get()?, g, OP, log1p_backward, Unary::Log1p)
+        })
+        .cast(self.dtype())
     }
 
     /// exp(x) - 1, exact for small x.
     pub fn expm1(&self) -> Result<Tensor> {
         const OP: &str = "tensor.expm1";
-        let x = self.widened(OP)?;
-        let raw = fused!(x.raw(), OP, expm1)?;
+        let x = self.for_elements(OP)?;
+        let raw = fused!(x.raw(), OP, expm1, Unary::Expm1)?;
         let saved = raw.save();
-        Tensor::record1(raw, &x, move |g| fused_backward!(saved.get()?, g, OP, expm1_backward)).cast(self.dtype())
+        Tensor::record1(raw, &x, move |g| {
+            fused_backward!(saved.get()?, g, OP, expm1_backward, Unary::Expm1)
+        })
+        .cast(self.dtype())
     }
 
     /// Square root.
@@ -217,28 +246,37 @@ impl Tensor {
     /// Hyperbolic tangent.
     pub fn tanh(&self) -> Result<Tensor> {
         const OP: &str = "tensor.tanh";
-        let x = self.widened(OP)?;
-        let raw = fused!(x.raw(), OP, tanh)?;
+        let x = self.for_elements(OP)?;
+        let raw = fused!(x.raw(), OP, tanh, Unary::Tanh)?;
         let saved = raw.save();
-        Tensor::record1(raw, &x, move |g| fused_backward!(saved.get()?, g, OP, tanh_backward)).cast(self.dtype())
+        Tensor::record1(raw, &x, move |g| {
+            fused_backward!(saved.get()?, g, OP, tanh_backward, Unary::Tanh)
+        })
+        .cast(self.dtype())
     }
 
     /// 1 / (1 + exp(-x))
     pub fn sigmoid(&self) -> Result<Tensor> {
         const OP: &str = "tensor.sigmoid";
-        let x = self.widened(OP)?;
-        let raw = fused!(x.raw(), OP, sigmoid)?;
+        let x = self.for_elements(OP)?;
+        let raw = fused!(x.raw(), OP, sigmoid, Unary::Sigmoid)?;
         let saved = raw.save();
-        Tensor::record1(raw, &x, move |g| fused_backward!(saved.get()?, g, OP, sigmoid_backward)).cast(self.dtype())
+        Tensor::record1(raw, &x, move |g| {
+            fused_backward!(saved.get()?, g, OP, sigmoid_backward, Unary::Sigmoid)
+        })
+        .cast(self.dtype())
     }
 
     /// The Gauss error function.
     pub fn erf(&self) -> Result<Tensor> {
         const OP: &str = "tensor.erf";
-        let x = self.widened(OP)?;
-        let raw = fused!(x.raw(), OP, erf)?;
+        let x = self.for_elements(OP)?;
+        let raw = fused!(x.raw(), OP, erf, Unary::Erf)?;
         let saved = x.raw().save();
-        Tensor::record1(raw, &x, move |g| fused_backward!(saved.get()?, g, OP, erf_backward)).cast(self.dtype())
+        Tensor::record1(raw, &x, move |g| {
+            fused_backward!(saved.get()?, g, OP, erf_backward, Unary::Erf)
+        })
+        .cast(self.dtype())
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Rule, parameter, with_stored};
 use crate::cpu::optim as step;
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::gpu::Part;
 use crate::raw::Raw;
 use crate::tensor::Tensor;
 
@@ -41,11 +42,11 @@ impl Slot {
         }
     }
 
-    /// Changes the parameter by its gradient times `unscale`.
-    pub(super) fn step(&mut self, op: &'static str, rule: Rule, unscale: f64) -> Result<()> {
-        let Some(gradient) = parameter(op, &self.parameter)?.gradient().clone() else {
-            return Ok(());
-        };
+    /// Makes moments and master copy where they are missing, and counts the step. False without a gradient: then there is none.
+    pub(super) fn prepare(&mut self, op: &'static str, rule: Rule) -> Result<bool> {
+        if parameter(op, &self.parameter)?.gradient().is_none() {
+            return Ok(false);
+        }
         let raw = self.parameter.raw().clone();
         let moments = match rule {
             Rule::Sgd(options) => usize::from(options.momentum != 0.0),
@@ -55,12 +56,47 @@ impl Slot {
             let zeros = Raw::full(op, raw.session(), raw.shape(), 0.0, self.wide())?;
             self.moments.push(zeros);
         }
-        let weights = if raw.dtype().is_half() {
-            self.refresh_master(op)?
-        } else {
-            raw.clone()
-        };
+        if raw.dtype().is_half() {
+            self.refresh_master(op)?;
+        }
         self.steps += 1;
+        Ok(true)
+    }
+
+    /// What a card's kernel needs to change the parameter, once [`Slot::prepare`] has been called.
+    pub(super) fn part(&self, op: &'static str, rule: Rule) -> Result<Part<'_>> {
+        let gradient = parameter(op, &self.parameter)?.gradient().clone();
+        let raw = self.parameter.raw();
+        Ok(Part {
+            parameter: raw,
+            gradient: gradient.as_ref().unwrap_or(raw).contiguous(op)?,
+            master: self.master.as_ref().map(|master| &master.weights),
+            first: self.moments.first(),
+            second: self.moments.get(1),
+            factors: rule.factors(self.steps),
+        })
+    }
+
+    /// The kernel has rounded the master copy into the parameter.
+    pub(super) fn stepped(&mut self) {
+        if let Some(master) = &mut self.master {
+            master.rounded = Some(self.parameter.raw().version());
+        }
+    }
+
+    /// Changes the parameter by its gradient times `unscale`.
+    pub(super) fn step(&mut self, op: &'static str, rule: Rule, unscale: f64) -> Result<()> {
+        if !self.prepare(op, rule)? {
+            return Ok(());
+        }
+        let Some(gradient) = parameter(op, &self.parameter)?.gradient().clone() else {
+            return Ok(());
+        };
+        let raw = self.parameter.raw().clone();
+        let weights = self
+            .master
+            .as_ref()
+            .map_or_else(|| raw.clone(), |master| master.weights.clone());
         let (steps, moments) = (self.steps, &self.moments);
         with_stored!(op, &raw, T => {
             type Wide = <T as step::Stored>::Wide;
@@ -97,10 +133,10 @@ impl Slot {
 
     /// The master copy. It is made at the first step. Where someone has changed the parameter since, by `assign` or by loading a
     /// state, it takes over each element that is no longer what its own rounds to.
-    fn refresh_master(&mut self, op: &'static str) -> Result<Raw> {
+    fn refresh_master(&mut self, op: &'static str) -> Result<()> {
         let raw = self.parameter.raw();
         let weights = match &self.master {
-            Some(master) if master.rounded == Some(raw.version()) => return Ok(master.weights.clone()),
+            Some(master) if master.rounded == Some(raw.version()) => return Ok(()),
             Some(master) => {
                 let rounded = Tensor::constant(master.weights.cast(op, raw.dtype())?);
                 let same = rounded.eq(&self.parameter)?;
@@ -109,9 +145,9 @@ impl Slot {
             None => raw.cast(op, DType::F32)?,
         };
         self.master = Some(Master {
-            weights: weights.clone(),
+            weights,
             rounded: Some(raw.version()),
         });
-        Ok(weights)
+        Ok(())
     }
 }

@@ -15,7 +15,7 @@ const LIBRARIES: [(&str, &str); 4] = [
 ];
 
 /// Opens the card with this number, or says in one line why it cannot be used.
-pub(crate) fn open(number: usize) -> Result<candle_core::Device, String> {
+pub(crate) fn open(number: usize) -> Result<candle_core::CudaDevice, String> {
     for (library, source) in LIBRARIES {
         // SAFETY: these are the vendor's own libraries by their system names; loading them runs what any program that uses a card runs.
         if let Err(error) = unsafe { Library::new(library) } {
@@ -24,7 +24,7 @@ pub(crate) fn open(number: usize) -> Result<candle_core::Device, String> {
             ));
         }
     }
-    match catch_unwind(AssertUnwindSafe(|| candle_core::Device::new_cuda(number))) {
+    match catch_unwind(AssertUnwindSafe(|| candle_core::CudaDevice::new_with_stream(number))) {
         Ok(Ok(device)) => Ok(device),
         Ok(Err(error)) => Err(format!("{error}; see `nvidia-smi`, or use cpu")),
         Err(_) => {

@@ -439,13 +439,13 @@ impl Optimizer {
             }
             loaded.push((master, moments, steps.item(OP)? as u64));
         }
-        if let (Some(scaler), Some(scale)) = (&mut self.scaler, find(LOSS_SCALE.into())) {
-            if !scaler.load(&scale.to_vec::<f64>(OP)?) {
-                return Err(invalid(
-                    OP,
-                    format!("the state's `{LOSS_SCALE}` must be a positive scale and two counts"),
-                ));
-            }
+        if let (Some(scaler), Some(scale)) = (&mut self.scaler, find(LOSS_SCALE.into()))
+            && !scaler.load(&scale.to_vec::<f64>(OP)?)
+        {
+            return Err(invalid(
+                OP,
+                format!("the state's `{LOSS_SCALE}` must be a positive scale and two counts"),
+            ));
         }
         for (slot, (master, moments, steps)) in self.slots.iter_mut().zip(loaded) {
             (slot.master, slot.moments, slot.steps) = (master, moments, steps);

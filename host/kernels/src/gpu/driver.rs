@@ -4,6 +4,7 @@
 //! for first.
 
 use libloading::Library;
+use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What has to be there, and where it comes from.
@@ -19,8 +20,10 @@ pub(crate) fn open(number: usize) -> Result<candle_core::CudaDevice, String> {
     for (library, source) in LIBRARIES {
         // SAFETY: these are the vendor's own libraries by their system names; loading them runs what any program that uses a card runs.
         if let Err(error) = unsafe { Library::new(library) } {
+            // The system's own words are behind it.
+            let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
             return Err(format!(
-                "{library} cannot be loaded ({error}); it comes with {source}. Install that, or use cpu"
+                "{library} cannot be loaded ({cause}); it comes with {source}. Install that, or use cpu"
             ));
         }
     }

@@ -191,6 +191,7 @@ fn compare(options: &Options) -> Result<()> {
             let row = peers.measure(python.as_deref(), &mut notes)?;
             table.add_row(row.cells(model, precision, &parameters));
             eprintln!("{} {}: {}", model.name, precision.name(), time(row.ours.seconds));
+            compared |= row.eager.is_some();
             if let Some(apart) = row
                 .apart()
                 .filter(|&apart| apart.is_nan() || apart > precision.tolerance())

@@ -60,6 +60,7 @@ pub enum Order {
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "an order boxes it")]
 pub enum Task {
     /// Train and judge a model. Files: plugin, its machine code, the data, and a checkpoint if `resume`.
     Train {

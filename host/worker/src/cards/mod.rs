@@ -18,7 +18,9 @@ use tokio::task::JoinSet;
 use trainyard_jobs::{CardDetails, DeviceChoice, RunId};
 
 pub use devices::Devices;
-pub(crate) use nvml::{Reading, Share};
+pub(crate) use nvml::Reading;
+#[cfg(test)]
+pub(crate) use nvml::Share;
 pub(crate) use place::{Place, has_room};
 
 /// What this program says of cards when it is not built for them.
@@ -249,7 +251,7 @@ impl Cards {
         let works = health.is_ok();
         let mut state = self.lock();
         let card = &mut state.cards[place];
-        let before = std::mem::replace(&mut card.health, Some(health));
+        let before = card.health.replace(health);
         let card = format!("cuda:{}", card.number);
         let problem = state.cards[place].problem().unwrap_or_default().to_owned();
         drop(state);

@@ -146,7 +146,7 @@ const ALLOWED_ON_CARD_BY_OLDER_NAMES: &[i64] = &[
 const ALLOWED_ON_CARD_BY_OLDER_NAMES: &[i64] = &[];
 
 /// Commands to a terminal that put words into its user's mouth. A runner has no terminal; should it have one, not these.
-const NEVER: [u64; 2] = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64];
+const NEVER: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
 /// What `prctl` may be asked: to name a thread or a piece of memory.
 const PRCTL: &[i32] = &[

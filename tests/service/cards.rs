@@ -1,5 +1,5 @@
 //! Trainings on cards. Without a card these run on an emulator of one (`tests/cuda-emulator`), with a program that is built for
-//! cards; `TRAINYARD_CUDA_EMULATOR` names the folder of the one and `TRAINYARD_CUDA_PROGRAM` the other.
+//! cards; `TRAINYARD_TEST_CUDA_EMULATOR` names the folder of the one and `TRAINYARD_TEST_CUDA_PROGRAM` the other.
 
 use crate::harness::{Service, program};
 use serde_json::{Value, json};
@@ -18,20 +18,21 @@ impl Bench {
     fn whole() -> Option<Self> {
         let bench = Self::libraries()?;
         if bench.program.is_none() {
-            println!("skipped: TRAINYARD_CUDA_PROGRAM names no program that is built for cards");
+            println!("skipped: TRAINYARD_TEST_CUDA_PROGRAM names no program that is built for cards");
         }
         bench.program.is_some().then_some(bench)
     }
 
     fn libraries() -> Option<Self> {
         let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        let libraries = named("TRAINYARD_CUDA_EMULATOR").filter(|folder| folder.join("libnvidia-ml.so.1").exists());
+        let libraries =
+            named("TRAINYARD_TEST_CUDA_EMULATOR").filter(|folder| folder.join("libnvidia-ml.so.1").exists());
         if libraries.is_none() {
-            println!("skipped: TRAINYARD_CUDA_EMULATOR names no folder of emulated libraries");
+            println!("skipped: TRAINYARD_TEST_CUDA_EMULATOR names no folder of emulated libraries");
         }
         Some(Bench {
             libraries: libraries?,
-            program: named("TRAINYARD_CUDA_PROGRAM").filter(|program| program.is_file()),
+            program: named("TRAINYARD_TEST_CUDA_PROGRAM").filter(|program| program.is_file()),
             folder: tempfile::tempdir().unwrap(),
         })
     }
@@ -207,7 +208,9 @@ fn a_training_runs_on_the_card_and_says_what_it_used() {
     let service = bench.service(&[]);
     works(&service);
     assert_eq!(workers(&service)[0]["labels"], json!(["gpu"]));
-    let Some(id) = service.create_weather(1) else { return };
+    let Some(id) = service.create_slow_weather(2) else {
+        return;
+    };
     let run = service.train(id, &json!({"device": "cuda", "memory_limit_mb": 512}));
     let model = service.wait_for(id, &["TRAINED"]);
     assert!(
@@ -230,6 +233,13 @@ fn a_training_runs_on_the_card_and_says_what_it_used() {
             .lines()
             .any(|line| line.starts_with("trainyard_card_healthy{") && line.ends_with(" 1.0")),
         "{metrics}"
+    );
+
+    let listed = service.cli(&["workers"]).stdout;
+    let listed = String::from_utf8(listed).unwrap();
+    assert!(
+        listed.contains("cuda:0 (Emulated card)") && listed.contains("works"),
+        "{listed}"
     );
 
     // The same numbers as the processor's, as near as f32 is.
@@ -256,6 +266,24 @@ fn jobs_share_a_card_while_all_that_they_may_hold_fits() {
     service.eventually("two share the card", || {
         cards(&service)[0]["running"].as_array().unwrap().len() == 2
     });
+    // They know what the driver has to know, and nothing of the service.
+    let variables = service
+        .runners()
+        .into_iter()
+        .filter_map(|pid| std::fs::read(format!("/proc/{pid}/environ")).ok());
+    let on_card: Vec<String> = variables
+        .map(|variables| String::from_utf8(variables).unwrap())
+        .filter(|variables| variables.contains("CUDA_VISIBLE_DEVICES=0"))
+        .collect();
+    assert_eq!(on_card.len(), 2, "{on_card:?}");
+    for variable in on_card
+        .iter()
+        .flat_map(|all| all.split('\0'))
+        .filter(|one| !one.is_empty())
+    {
+        let known = ["CUDA_", "NVIDIA_", "LD_LIBRARY_PATH=", "CANDLE_NUM_THREADS="];
+        assert!(known.iter().any(|known| variable.starts_with(known)), "{variable}");
+    }
     service.train(others[1], &asked);
     service.eventually("the third waits", || {
         log(&service, others[1]).contains("waits for a card")
@@ -338,4 +366,55 @@ fn auto_goes_on_on_the_processor_when_the_card_is_lost() {
     let model = service.wait_for(id, &["TRAINED"]);
     assert_eq!(model["resource_usage"]["device"], "cpu");
     assert_eq!(attempt(&service, id, &run), 2);
+}
+
+#[test]
+fn a_training_that_fails_on_cards_again_and_again_is_given_up() {
+    let Some(bench) = Bench::whole() else { return };
+    // An address that is not the kernel's to use: nothing more can be done in that process, and the card is as good as before.
+    let service = bench.service(&[("CUDA_EMULATOR_FAIL", "launch:500:700")]);
+    works(&service);
+    let Some(id) = service.create_slow_weather(5) else {
+        return;
+    };
+    let run = service.train(id, &json!({"device": "cuda", "memory_limit_mb": 512}));
+    let model = service.wait_for(id, &["ERROR"]);
+    let error = model["error_log"].as_str().unwrap();
+    assert!(
+        error.starts_with("device: in 3 attempts, the last time because") && error.contains("cuda:0 failed"),
+        "{error}"
+    );
+    assert_eq!(attempt(&service, id, &run), 3);
+    let letters = service.get("/api/v2/ai/dead-letters").data();
+    assert_eq!(letters["items"][0]["run_id"], json!(run), "{letters}");
+    works(&service);
+}
+
+#[test]
+fn doctor_says_which_cards_compute_and_what_is_missing() {
+    let Some(bench) = Bench::whole() else { return };
+    let examined = |settings: &[(String, String)]| {
+        let output = program(bench.folder.path(), &["doctor"], settings).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines()
+            .find(|line| line.contains(" cards "))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let mut settings = bench.settings();
+    let found = examined(&settings);
+    assert!(
+        found.starts_with("ok") && found.contains("cuda:0 (Emulated card)"),
+        "{found}"
+    );
+    bench.lose();
+    let found = examined(&settings);
+    assert!(found.starts_with("warning"), "{found}");
+    settings.retain(|(name, _)| name != "LD_LIBRARY_PATH");
+    settings.push(("LD_LIBRARY_PATH".into(), String::new()));
+    let found = examined(&settings);
+    assert!(
+        found.starts_with("warning") && found.contains("libcuda.so.1 cannot be loaded"),
+        "{found}"
+    );
 }

@@ -108,9 +108,9 @@ impl Bench {
         );
         command
             .env("TRAINYARD_TEST_DEVICE", "cuda:0")
-            .env_remove("TRAINYARD_CUDA_EMULATOR");
+            .env_remove("TRAINYARD_TEST_CUDA_EMULATOR");
         if let Some(folder) = &self.emulator {
-            command.env("TRAINYARD_CUDA_EMULATOR", folder);
+            command.env("TRAINYARD_TEST_CUDA_EMULATOR", folder);
             let mut folders = vec![folder.clone()];
             folders.extend(
                 std::env::var_os("LD_LIBRARY_PATH")

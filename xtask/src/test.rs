@@ -117,8 +117,8 @@ pub fn run(filters: &[&str]) -> Result<()> {
             }
             if let Some((emulator, program)) = &cards {
                 command
-                    .env("TRAINYARD_CUDA_EMULATOR", emulator)
-                    .env("TRAINYARD_CUDA_PROGRAM", program);
+                    .env("TRAINYARD_TEST_CUDA_EMULATOR", emulator)
+                    .env("TRAINYARD_TEST_CUDA_PROGRAM", program);
             }
             command
         };

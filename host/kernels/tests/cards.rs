@@ -662,7 +662,7 @@ fn a_thousand_jobs_leave_nothing_behind() {
 #[test]
 fn a_steady_step_waits_for_nothing() {
     let _alone = CARD.write().unwrap_or_else(PoisonError::into_inner);
-    let Some(folder) = std::env::var_os("TRAINYARD_CUDA_EMULATOR") else {
+    let Some(folder) = std::env::var_os("TRAINYARD_TEST_CUDA_EMULATOR") else {
         println!("skipped: only the CUDA emulator counts what is asked of a card");
         return;
     };

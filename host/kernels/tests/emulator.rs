@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 /// Names the emulator's folder; nothing is tested without it.
-const EMULATOR: &str = "TRAINYARD_CUDA_EMULATOR";
+const EMULATOR: &str = "TRAINYARD_TEST_CUDA_EMULATOR";
 /// In a process that a test has started: what to do.
 const PART: &str = "TRAINYARD_EMULATOR_TEST_PART";
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <sys/mman.h>
 
 extern "C" {
@@ -558,17 +559,17 @@ void run_block() {
 
 // ---- Faults ----------------------------------------------------------------------------------------------------------------
 
-void fault(int signal, siginfo_t *info, void *) {
-    const char *what = signal == SIGFPE ? "divided by zero" : signal == SIGILL ? "stopped" : nullptr;
-    if (what)
-        kernel_died("%s", what);
-    kernel_died("used the address %p, %s", info->si_addr, describe(info->si_addr).c_str());
-}
+struct Handlers;
+Handlers *installed = nullptr;
 
+/// While a kernel runs, what the processor refuses is the kernel's doing; in other threads it is what it was.
 struct Handlers {
     static constexpr int SIGNALS[4] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     struct sigaction before[4];
+    pthread_t runner = pthread_self();
+
     Handlers() {
+        installed = this;
         struct sigaction action = {};
         action.sa_sigaction = fault;
         action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
@@ -578,6 +579,25 @@ struct Handlers {
     ~Handlers() {
         for (int i = 0; i < 4; i++)
             sigaction(SIGNALS[i], &before[i], nullptr);
+    }
+
+    static void fault(int signal, siginfo_t *info, void *context) {
+        if (pthread_equal(pthread_self(), installed->runner)) {
+            if (signal == SIGFPE)
+                kernel_died("divided an integer by zero, or by what its quotient does not fit");
+            kernel_died("used the address %p, %s", info->si_addr, describe(info->si_addr).c_str());
+        }
+        for (int i = 0; i < 4; i++) {
+            const struct sigaction &before = installed->before[i];
+            if (SIGNALS[i] != signal)
+                continue;
+            if (before.sa_flags & SA_SIGINFO)
+                return before.sa_sigaction(signal, info, context);
+            if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
+                return before.sa_handler(signal);
+            // Done once more, it ends the process as it would have.
+            sigaction(signal, &before, nullptr);
+        }
     }
 };
 constexpr int Handlers::SIGNALS[4];

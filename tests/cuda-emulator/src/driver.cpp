@@ -654,6 +654,14 @@ CUresult cuModuleLoadData(CUmodule *module, const void *image) {
             at += 7;
             loaded->entries.insert(std::string(at, strcspn(at, "(\n ")));
         }
+        // Two files may have kernels of one name.
+        for (const Library &library : libraries) {
+            bool all = !loaded->entries.empty();
+            for (const std::string &entry : loaded->entries)
+                all = all && library.kernels.count(entry);
+            if (all)
+                loaded->source = library.source;
+        }
     }
     *module = loaded.release();
     return SUCCESS;

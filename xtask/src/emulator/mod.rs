@@ -160,7 +160,7 @@ pub fn build() -> Result<PathBuf> {
                 continue;
             }
             let target = kernels.join(format!("{group}-{stem}.so"));
-            let hash = joint(&[common, of_libraries, shared, hash_of(std::slice::from_ref(&source))?]);
+            let hash = joint(&[common, shared, hash_of(std::slice::from_ref(&source))?]);
             names.push(target.clone());
             if !is_current(&target, hash) {
                 jobs.push((source, target, hash));

@@ -60,6 +60,8 @@ impl Meter {
         self.device = Some(seat.map_or_else(|| "cpu".to_owned(), Seat::described));
         self.card = seat.map(|_| CardMeter {
             pid: runner.pid(),
+            // What was read before is not the job's.
+            last: Some(Instant::now()),
             ..CardMeter::default()
         });
     }

@@ -32,7 +32,14 @@ pub(super) fn open() -> Result<OpenCard, String> {
         let total = product.sum(&[0, 1], false)?.to_f64()?;
         Ok::<_, trainyard_kernels::Error>((session, total))
     };
-    let (session, total) = try_it().map_err(|error| one_line(&error.to_string()))?;
+    let (session, total) = try_it().map_err(|error| {
+        let said = one_line(&error.to_string());
+        // Whoever asked knows which card it is, and calls it by another number.
+        let why = said
+            .strip_prefix("device: cuda:0 is not available: ")
+            .map(str::to_owned);
+        why.unwrap_or(said)
+    })?;
     // 8 times the sum of 0 to 63.
     if total == [16_128.0] {
         Ok(OpenCard(session))

@@ -218,13 +218,14 @@ fn candle_kernels() -> Result<PathBuf> {
 fn library_for(library: &Library, folder: &Path, hash: u64) -> Result<()> {
     println!("compiling {}", library.file);
     let target = folder.join(library.file);
+    let made = unfinished(&target);
     let mut command = Command::new(compiler());
     command
         .args(OF_LIBRARIES)
         .args(["-shared", "-Wl,-z,defs", &format!("-Wl,-soname,{}", library.file)])
         .args(library.sources.iter().map(|name| sources().join("src").join(name)))
         .arg("-o")
-        .arg(&target);
+        .arg(&made);
     if library.file != LIBRARIES[0].file {
         command
             .arg("-L")
@@ -233,6 +234,7 @@ fn library_for(library: &Library, folder: &Path, hash: u64) -> Result<()> {
     }
     command.args(["-ldl", "-lpthread"]);
     finished(&mut command)?;
+    fs::rename(&made, &target).with_context(|| target.display().to_string())?;
     if let Some(alias) = library.alias {
         let alias = folder.join(alias);
         if alias.symlink_metadata().is_ok() {
@@ -276,14 +278,22 @@ fn kernels_of(source: &Path, target: &Path, hash: u64, folder: &Path) -> Result<
             .args(["-shared", "-Wl,-z,defs"])
             .arg(&object)
             .arg("-o")
-            .arg(target)
+            .arg(unfinished(target))
             .arg("-L")
             .arg(folder)
             .args(["-l:libcuda_emulator.so", "-Wl,-rpath,$ORIGIN/..", "-lm"]),
     )?;
+    fs::rename(unfinished(target), target).with_context(|| target.display().to_string())?;
     fs::remove_file(&text).with_context(|| text.display().to_string())?;
     fs::remove_file(&object).with_context(|| object.display().to_string())?;
     stamp(target, hash)
+}
+
+/// Where a library is written before it takes its place at once: tests may be loading the one that is there.
+fn unfinished(target: &Path) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    target.with_file_name(name)
 }
 
 fn has_extension(file: &Path, extension: &str) -> bool {

@@ -273,10 +273,39 @@ void make_ready(Thread *thread) {
     __builtin_unreachable();
 }
 
+/// The next thread that has not run yet.
+Thread *next_thread() {
+    Thread &thread = threads[backwards ? thread_count - 1 - started : started];
+    started++;
+    thread.wait = Wait::none;
+    return &thread;
+}
+
+/// The thread that goes on now, if any can: one that has waited, else one that has not run yet.
+Thread *choose() {
+    Thread *thread;
+    if (ready_count > 0) {
+        thread = ready[ready_first];
+        ready_first = (ready_first + 1) % MAX_THREADS;
+        ready_count--;
+    } else if (started < thread_count) {
+        thread = next_thread();
+        thread->fiber = idle[--idle_count];
+        if (!thread->fiber->place)
+            prepare(*thread->fiber);
+    } else {
+        return nullptr;
+    }
+    go_on(thread);
+    return thread;
+}
+
 void suspend() {
     if (in_doubt())
         settle_doubt();
-    cuda_emulator_switch(&current->fiber->place, scheduler);
+    Fiber *fiber = current->fiber;
+    Thread *next = choose();
+    cuda_emulator_switch(&fiber->place, next ? next->fiber->place : scheduler);
 }
 
 // ---- Barriers of a block ---------------------------------------------------------------------------------------------------
@@ -359,35 +388,30 @@ bool finish_in_warp(Thread *one, Thread *last) {
     uint64_t sum = 0;
     bool first = true;
     unsigned ballot = 0;
-    for (unsigned lane = 0; lane < WARP; lane++) {
-        if (!(present >> lane & 1))
-            continue;
+    for (unsigned rest = one->vote > int(Vote::sync) ? present : 0; rest != 0; rest &= rest - 1) {
+        unsigned lane = unsigned(__builtin_ctz(rest));
         uint64_t value = lane_of(warp, lane)->value;
         if (value)
             ballot |= 1u << lane;
-        int64_t a = one->is_signed ? int32_t(sum) : int64_t(uint32_t(sum)), b = one->is_signed ? int32_t(value) : int64_t(uint32_t(value));
-        if (first)
-            sum = value;
-        else if (one->vote == int(Vote::add))
-            sum += value;
-        else if (one->vote == int(Vote::min))
-            sum = uint64_t(std::min(a, b));
-        else if (one->vote == int(Vote::max))
-            sum = uint64_t(std::max(a, b));
-        else if (one->vote == int(Vote::bits_and))
-            sum &= value;
-        else if (one->vote == int(Vote::bits_or))
-            sum |= value;
-        else if (one->vote == int(Vote::bits_xor))
-            sum ^= value;
+        int64_t a = one->is_signed ? int32_t(sum) : int64_t(uint32_t(sum));
+        int64_t b = one->is_signed ? int32_t(value) : int64_t(uint32_t(value));
+        switch (first ? Vote::sync : Vote(one->vote)) {
+        case Vote::sync: sum = value; break;
+        case Vote::add: sum += value; break;
+        case Vote::min: sum = uint64_t(std::min(a, b)); break;
+        case Vote::max: sum = uint64_t(std::max(a, b)); break;
+        case Vote::bits_and: sum &= value; break;
+        case Vote::bits_or: sum |= value; break;
+        case Vote::bits_xor: sum ^= value; break;
+        default: break;
+        }
         first = false;
     }
     if (one->vote == int(Vote::sync) && look_for_races)
         join_clocks(warp, present);
-    for (unsigned n = 0; n < WARP; n++) {
-        unsigned lane = backwards ? WARP - 1 - n : n;
-        if (!(present >> lane & 1))
-            continue;
+    for (unsigned rest = present; rest != 0;) {
+        unsigned lane = backwards ? 31 - unsigned(__builtin_clz(rest)) : unsigned(__builtin_ctz(rest));
+        rest &= ~(1u << lane);
         Thread *thread = lane_of(warp, lane);
         switch (thread->vote) {
         case EXCHANGE:
@@ -436,14 +460,6 @@ uint64_t in_warp(Place place, int vote, bool is_signed, unsigned mask, uint64_t 
 
 // ---- A block ---------------------------------------------------------------------------------------------------------------
 
-/// The next thread that has not run yet.
-Thread *next_thread() {
-    Thread &thread = threads[backwards ? thread_count - 1 - started : started];
-    started++;
-    thread.wait = Wait::none;
-    return &thread;
-}
-
 void thread_ended(Thread *thread) {
     if (in_doubt())
         settle_doubt();
@@ -474,8 +490,9 @@ void fiber_main() {
             go_on(next);
             continue;
         }
+        Thread *next = ready_count > 0 ? choose() : nullptr;
         idle[idle_count++] = fiber;
-        cuda_emulator_switch(&fiber->place, scheduler);
+        cuda_emulator_switch(&fiber->place, next ? next->fiber->place : scheduler);
     }
 }
 
@@ -536,20 +553,9 @@ void run_block() {
     for (const Shared &variable : variables)
         poison(arena + variable.offset, variable.size);
     while (live > 0 && !abandoned) {
-        Thread *thread;
-        if (ready_count > 0) {
-            thread = ready[ready_first];
-            ready_first = (ready_first + 1) % MAX_THREADS;
-            ready_count--;
-        } else if (started < thread_count) {
-            thread = next_thread();
-            thread->fiber = idle[--idle_count];
-            if (!thread->fiber->place)
-                prepare(*thread->fiber);
-        } else {
+        Thread *thread = choose();
+        if (!thread)
             deadlock();
-        }
-        go_on(thread);
         cuda_emulator_switch(&scheduler, thread->fiber->place);
     }
     if (!abandoned)

@@ -290,23 +290,24 @@ fn toolkit() -> Result<PathBuf> {
     Ok(toolkit.to_owned())
 }
 
-/// Empty libraries, and the one that is linked. The emulator's launchers need none.
+/// Empty libraries, and the one that is linked: the runtime, as part of the program. The emulator's launchers need none.
 fn stand_ins(toolkit: &Path) -> Result<PathBuf> {
+    /// An archive of nothing.
+    const EMPTY: &[u8] = b"!<arch>\n";
     let emulated = toolkit == emulator::toolkit();
     let folder = paths::target().join(if emulated { "cuda-emulator/links" } else { "cuda-links" });
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     for library in LIBRARIES {
-        // An archive of nothing.
-        fs::write(folder.join(format!("lib{library}.a")), b"!<arch>\n")?;
+        fs::write(folder.join(format!("lib{library}.a")), EMPTY)?;
     }
-    let runtime = folder.join("libcudart_static.a");
+    // candle asks for the shared one, which would have to be on every machine that runs the program.
+    let runtime = folder.join("libcudart.a");
     if emulated {
-        fs::write(&runtime, b"!<arch>\n")?;
-        fs::write(folder.join("libcudart.a"), b"!<arch>\n")?;
-        return Ok(folder);
+        fs::write(&runtime, EMPTY)?;
+    } else {
+        let found = find(toolkit, "libcudart_static.a").context("CUDA's toolkit has no libcudart_static.a")?;
+        fs::copy(&found, &runtime).with_context(|| found.display().to_string())?;
     }
-    let found = find(toolkit, "libcudart_static.a").context("CUDA's toolkit has no libcudart_static.a")?;
-    fs::copy(&found, &runtime).with_context(|| found.display().to_string())?;
     Ok(folder)
 }
 

@@ -92,6 +92,9 @@ class MasterCopy:
 def measure(job):
     device = torch.device(job["device"])
     on_card = device.type == "cuda"
+    if on_card:
+        # What names no card, such as `synchronize`, means this one from here on.
+        torch.cuda.set_device(device)
     torch.set_num_threads(job["threads"])
     torch.set_float32_matmul_precision("high" if job["precision"] == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = job["precision"] == "tf32"

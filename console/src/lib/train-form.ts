@@ -1,7 +1,7 @@
 /** What the page of a new training holds, and how it becomes the body of a request and back. */
 
-import type { Schema, TrainingDataset } from '@/api/client'
-import type { Json } from './json'
+import type { Run, Schema, TrainingDataset } from '@/api/client'
+import { same, type Json } from './json'
 import type { Wrong } from './schema-form'
 import { partsOf, readSplit, USUAL_SPLIT, type Three } from './split'
 
@@ -67,6 +67,8 @@ export const SCALING = ['standard', 'min_max', 'robust', 'none'] as const
 export const DUPLICATES = ['error', 'first', 'last', 'mean'] as const
 export const AGGREGATES = ['avg', 'min', 'max', 'sum', 'count', 'first', 'last', 'spread', 'stddev'] as const
 export const COMPUTE_ON = ['auto', 'cpu', 'cuda'] as const
+/** What workers with a card have, and the service asks for in the name of a run on one that has no labels. */
+const CARD_LABEL = 'gpu'
 export const FILLS = ['none', 'null', 'previous', 'linear', 'value'] as const
 
 export function emptyForm(): TrainForm {
@@ -255,7 +257,10 @@ export function datasetOf(form: TrainForm, task: Task | undefined, tasks: readon
   return { value, wrong }
 }
 
-/** Seed, limits, labels, and where the tensors are to be. */
+/**
+ * Seed, limits, labels, and where the tensors are to be. That is always said, as a model's own parameters may say something else, which counts
+ * where nothing is said.
+ */
 export function optionsOf(form: TrainForm): Said {
   const value: Json = {}
   const wrong: Record<string, Wrong> = {}
@@ -271,9 +276,32 @@ export function optionsOf(form: TrainForm): Said {
   const labels = namesIn(form.labels)
   if (labels.length) value.labels = labels
   if (labels.length > 5 || labels.some((label) => !/^[a-z0-9_-]{1,32}$/.test(label))) wrong.labels = { key: 'labels' }
-  if (form.computeOn !== 'auto') value.device = form.computeOn
-  if (form.tf32 && form.computeOn !== 'cpu') value.tf32 = true
+  value.device = form.computeOn
+  value.tf32 = form.tf32 && form.computeOn !== 'cpu'
   return { value, wrong }
+}
+
+/** Fills a form with what a run had beside its data and its parameters. */
+export function takeOptions(form: TrainForm, { seed, limits, labels }: Pick<Run, 'seed' | 'limits' | 'labels'>): void {
+  form.seed = String(seed)
+  form.timeLimit = String(limits.time_seconds)
+  form.memoryLimit = String(limits.memory_mb)
+  // Nobody has to have asked for it, and it would keep a run from workers without a card when another device is picked.
+  form.labels = (limits.device.startsWith('cuda') && same(labels, [CARD_LABEL]) ? [] : labels).join(', ')
+  form.computeOn = limits.device
+  form.tf32 = limits.tf32
+}
+
+/** Where the tensors are to be as a model's parameters say it: in those that the plugin, whose parameters are `own`, does not have itself. */
+export function placeOf(parameters: Readonly<Json>, own: readonly { name: string }[]): Pick<TrainForm, 'computeOn' | 'tf32'> {
+  const said = (name: string) => (own.some((field) => field.name === name) ? undefined : parameters[name])
+  const device = said('device')
+  return { computeOn: typeof device === 'string' && /^(auto|cpu|cuda(:\d+)?)$/.test(device) ? device : 'auto', tf32: said('tf32') === true }
+}
+
+/** The single cards among devices, each once. */
+export function cardsAmong(devices: readonly (string | undefined)[]): string[] {
+  return [...new Set(devices)].filter((device) => device !== undefined && /^cuda:\d+$/.test(device)) as string[]
 }
 
 /** Fills a form with a data set that a model or a run has. */

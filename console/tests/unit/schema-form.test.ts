@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { boundsOf, fieldsOf, fill, lengthsOf, rangeOf, read, write, type Field } from '@/lib/schema-form'
 import { count, partsOf, readSplit, stretches, windowsIn } from '@/lib/split'
-import { datasetOf, emptyForm, optionsOf, sourceOf, takeDataset } from '@/lib/train-form'
+import { cardsAmong, datasetOf, emptyForm, optionsOf, placeOf, sourceOf, takeDataset, takeOptions } from '@/lib/train-form'
 
 const schema = {
   type: 'object',
@@ -149,8 +149,40 @@ describe('a data set', () => {
     expect(Object.keys(datasetOf({ ...emptyForm(), lookback: '0', horizon: '' }, 'forecasting', ['forecasting']).wrong)).toEqual(['dataset', 'lookback', 'horizon'])
     expect(sourceOf({ ...emptyForm(), source: 'file', path: ' ' }).wrong.path?.key).toBe('path')
     expect(Object.keys(optionsOf({ ...emptyForm(), seed: '-1', timeLimit: '0', memoryLimit: '32', labels: 'GPU' }).wrong)).toEqual(['seed', 'time_limit', 'memory_limit_mb', 'labels'])
-    expect(optionsOf({ ...emptyForm(), seed: '4294967295', labels: ' gpu, big ' }).value).toEqual({ seed: 4294967295, labels: ['gpu', 'big'] })
+  })
+})
+
+describe('where a run is computed', () => {
+  const run = (device: string, labels: string[]) => ({ seed: 7, limits: { time_seconds: 60, memory_mb: 512, device, tf32: true }, labels })
+
+  it('is always said, as the model may say something else', () => {
+    expect(optionsOf(emptyForm()).value).toEqual({ device: 'auto', tf32: false })
     expect(optionsOf({ ...emptyForm(), computeOn: 'cuda:1', tf32: true }).value).toEqual({ device: 'cuda:1', tf32: true })
-    expect(optionsOf({ ...emptyForm(), computeOn: 'cpu', tf32: true }).value).toEqual({ device: 'cpu' })
+    expect(optionsOf({ ...emptyForm(), computeOn: 'cpu', tf32: true }).value).toEqual({ device: 'cpu', tf32: false })
+    expect(optionsOf({ ...emptyForm(), seed: '4294967295', labels: ' gpu, big ' }).value).toEqual({ seed: 4294967295, labels: ['gpu', 'big'], device: 'auto', tf32: false })
+  })
+
+  it('comes from a run, without the label that the service gave it for its card', () => {
+    const form = { ...emptyForm(), labels: 'big' }
+    for (const device of ['cuda', 'cuda:1']) {
+      takeOptions(form, run(device, ['gpu']))
+      expect(optionsOf(form).value).toEqual({ seed: 7, time_limit: 60, memory_limit_mb: 512, device, tf32: true })
+    }
+    for (const [device, labels] of [['cuda', ['big', 'gpu']], ['auto', ['gpu']], ['cpu', ['gpu']]] as const) {
+      takeOptions(form, run(device, [...labels]))
+      expect(optionsOf(form).value.labels, device).toEqual(labels)
+    }
+  })
+
+  it('comes from parameters of a model that are not its plugin\'s own', () => {
+    const said = { device: 'cuda:1', tf32: true, epochs: 3 }
+    expect(placeOf(said, [{ name: 'epochs' }])).toEqual({ computeOn: 'cuda:1', tf32: true })
+    expect(placeOf(said, [{ name: 'device' }])).toEqual({ computeOn: 'auto', tf32: true })
+    expect(placeOf(said, [{ name: 'device' }, { name: 'tf32' }])).toEqual({ computeOn: 'auto', tf32: false })
+    for (const device of [undefined, null, 3, 'gpu', 'cuda:', 'CPU']) expect(placeOf({ device, tf32: 'yes' }, [])).toEqual({ computeOn: 'auto', tf32: false })
+  })
+
+  it('may be a single card, whatever else is picked', () => {
+    expect(cardsAmong(['cpu', 'cuda:1', undefined, 'cuda', 'auto', 'cuda:0', 'cuda:1'])).toEqual(['cuda:1', 'cuda:0'])
   })
 })

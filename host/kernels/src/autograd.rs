@@ -280,12 +280,10 @@ fn run(session: &Session, queue: &mut BinaryHeap<Youngest>) -> Result<()> {
         if let Some(parameter) = &node.parameter {
             let arrived = node.state().gradients[0].take();
             if let (Some(arrived), true) = (arrived, parameter.is_trainable()) {
-                let mut gradient = parameter.gradient();
-                let sum = match gradient.take() {
+                match &mut *parameter.gradient() {
                     Some(earlier) => add(earlier, &arrived)?,
-                    None => arrived,
-                };
-                *gradient = Some(sum);
+                    none => *none = Some(arrived),
+                }
             }
             continue;
         }
@@ -323,11 +321,10 @@ fn run(session: &Session, queue: &mut BinaryHeap<Youngest>) -> Result<()> {
 fn arrive(link: &Link, gradient: Raw, queue: &mut BinaryHeap<Youngest>) -> Result<()> {
     let mut state = link.node.state();
     let first = state.gradients.iter().all(Option::is_none);
-    let slot = &mut state.gradients[link.output];
-    *slot = Some(match slot.take() {
+    match &mut state.gradients[link.output] {
         Some(earlier) => add(earlier, &gradient)?,
-        None => gradient,
-    });
+        none => *none = Some(gradient),
+    }
     drop(state);
     if first {
         queue.push(Youngest(link.node.clone()));
@@ -335,25 +332,27 @@ fn arrive(link: &Link, gradient: Raw, queue: &mut BinaryHeap<Youngest>) -> Resul
     Ok(())
 }
 
-/// `earlier + more`, in the place of `earlier` where nobody else looks into it.
-fn add(earlier: Raw, more: &Raw) -> Result<Raw> {
+/// Adds `more` to what has arrived earlier, in its place where nobody else looks into it. A failure changes nothing.
+fn add(earlier: &mut Raw, more: &Raw) -> Result<()> {
     const OP: &str = "autograd.backward";
-    if let (Some(gpu), true) = (earlier.session().gpu(), earlier.is_unique() && earlier.is_contiguous()) {
-        gpu.accumulate(OP, &earlier, more)?;
-        return Ok(earlier);
+    if !(earlier.is_unique() && earlier.is_contiguous()) {
+        *earlier = earlier.add(OP, more)?;
+        return Ok(());
     }
-    if earlier.is_unique() && earlier.is_contiguous() {
-        let sum = match earlier.dtype() {
-            crate::DType::F32 => add_in_place::<f32>(&earlier, more),
-            crate::DType::F64 => add_in_place::<f64>(&earlier, more),
-            _ => earlier.add(OP, more).map(Some),
-        }?;
-        return Ok(sum.unwrap_or(earlier));
+    if let Some(gpu) = earlier.session().gpu() {
+        return gpu.accumulate(OP, earlier, more);
     }
-    earlier.add(OP, more)
+    match earlier.dtype() {
+        crate::DType::F32 => add_in_place::<f32>(earlier, more),
+        crate::DType::F64 => add_in_place::<f64>(earlier, more),
+        _ => {
+            *earlier = earlier.add(OP, more)?;
+            Ok(())
+        }
+    }
 }
 
-fn add_in_place<T: candle_core::WithDType>(target: &Raw, more: &Raw) -> Result<Option<Raw>> {
+fn add_in_place<T: candle_core::WithDType>(target: &Raw, more: &Raw) -> Result<()> {
     const OP: &str = "autograd.backward";
     let more = more.elements::<T>(OP)?;
     target.write::<T>(OP, |values| {
@@ -361,8 +360,7 @@ fn add_in_place<T: candle_core::WithDType>(target: &Raw, more: &Raw) -> Result<O
             *v += *m;
         }
         Ok(())
-    })?;
-    Ok(None)
+    })
 }
 
 /// Orders nodes by age, the youngest on top of the heap.

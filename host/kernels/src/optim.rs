@@ -335,7 +335,7 @@ impl Optimizer {
         // PyTorch's: the small number keeps a gradient of zero as it is.
         let scale = max_norm / (norm + 1e-6);
         if scale < 1.0 {
-            self.change_gradients(OP, |gradient| gradients::scale(OP, gradient, scale))?;
+            gradients::scale(OP, &self.own_gradients(OP)?, scale)?;
         }
         Ok(norm)
     }
@@ -352,7 +352,7 @@ impl Optimizer {
             }
         }
         let limit = limit * self.loss_scale();
-        self.change_gradients(OP, |gradient| gradients::clamp(OP, gradient, limit))
+        gradients::clamp(OP, &self.own_gradients(OP)?, limit)
     }
 
     fn gradients(&self, op: &'static str) -> Result<Vec<Raw>> {
@@ -363,19 +363,18 @@ impl Optimizer {
         Ok(gradients.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
-    fn change_gradients(&self, op: &'static str, change: impl Fn(&Raw) -> Result<()>) -> Result<()> {
+    /// All gradients, each in a place of its own, to be changed there.
+    fn own_gradients(&self, op: &'static str) -> Result<Vec<Raw>> {
+        let mut own = Vec::with_capacity(self.slots.len());
         for slot in &self.slots {
-            let mut held = parameter(op, &slot.parameter)?.gradient();
-            if let Some(mut gradient) = held.take() {
+            if let Some(gradient) = &mut *parameter(op, &slot.parameter)?.gradient() {
                 if !gradient.is_unique() || !gradient.is_contiguous() {
-                    gradient = gradient.copy(op)?;
+                    *gradient = gradient.copy(op)?;
                 }
-                let outcome = change(&gradient);
-                *held = Some(gradient);
-                outcome?;
+                own.push(gradient.clone());
             }
         }
-        Ok(())
+        Ok(own)
     }
 
     /// Moments, step counts, master copies and the loss scale, by names of its own, for a checkpoint. They are copies.

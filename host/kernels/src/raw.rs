@@ -3,6 +3,7 @@
 
 use crate::dtype::DType;
 use crate::error::{Error, OpError, Result};
+use crate::gpu::MOST_DIMENSIONS;
 use crate::session::{Block, Session};
 use candle_core::{CpuStorage, InplaceOp1, Layout, Storage, StorageRef, Tensor as Candle, WithDType};
 use smallvec::SmallVec;
@@ -21,6 +22,9 @@ pub(crate) struct Raw {
 /// The shape of an intermediate result: rarely more than four dimensions.
 pub(crate) type Shape = SmallVec<[usize; 6]>;
 
+/// Elements of a tensor on a card.
+const MOST_ON_CARD: usize = u32::MAX as usize - 1023;
+
 impl Raw {
     // Making
 
@@ -33,6 +37,16 @@ impl Raw {
         compute: impl FnOnce() -> candle_core::Result<Candle>,
     ) -> Result<Raw> {
         let block = session.reserve(op, shape, dtype)?;
+        // candle's kernels count in 32 bits, and step beyond the end before they stop.
+        if !session.is_cpu() && shape.iter().product::<usize>() > MOST_ON_CARD {
+            let message = format!("a tensor on a card has at most {MOST_ON_CARD} elements; use several");
+            return Err(Error::InvalidArgument(OpError {
+                operation: op.into(),
+                message,
+                shapes: vec![shape.to_vec()],
+                dtypes: vec![dtype],
+            }));
+        }
         #[cfg(feature = "cuda")]
         if let (Some(gpu), true) = (session.gpu(), shape.contains(&0)) {
             // A card has neither memory nor kernels for no elements.
@@ -79,14 +93,15 @@ impl Raw {
                 return Candle::zeros(shape, dtype.candle(), session.candle());
             }
             let device = session.candle();
-            let one = match dtype {
-                DType::F64 => Candle::new(value, device)?,
-                DType::I64 => Candle::new(value as i64, device)?,
-                DType::U8 => Candle::new(value as u8, device)?,
-                DType::U32 => Candle::new(value as u32, device)?,
-                _ => Candle::new(value as f32, device)?.to_dtype(dtype.candle())?,
-            };
-            one.broadcast_as(shape)?.force_contiguous()
+            match dtype {
+                DType::F16 => Candle::full(half::f16::from_f64(value), shape, device),
+                DType::BF16 => Candle::full(half::bf16::from_f64(value), shape, device),
+                DType::F32 => Candle::full(value as f32, shape, device),
+                DType::F64 => Candle::full(value, shape, device),
+                DType::I64 => Candle::full(value as i64, shape, device),
+                DType::U8 => Candle::full(value as u8, shape, device),
+                DType::U32 => Candle::full(value as u32, shape, device),
+            }
         })
     }
 
@@ -129,6 +144,15 @@ impl Raw {
         self.block.version.load(Relaxed)
     }
 
+    /// Whether this is an operand of `f16` or `bf16` that a fused operation computes in `f32`.
+    pub(crate) fn is_widened(&self) -> bool {
+        self.block.widened.load(Relaxed)
+    }
+
+    pub(crate) fn set_widened(&self) {
+        self.block.widened.store(true, Relaxed);
+    }
+
     // Views: no new storage
 
     /// Another look into the same storage. `look` must not copy.
@@ -167,9 +191,16 @@ impl Raw {
 
     /// A contiguous copy with a storage of its own.
     pub(crate) fn copy(&self, op: &'static str) -> Result<Raw> {
-        Raw::make(op, self.session(), self.shape(), self.dtype(), || {
-            self.t.force_contiguous()
-        })
+        let copy = match self.session().gpu() {
+            Some(gpu) if !self.is_contiguous() && self.rank() <= MOST_DIMENSIONS => gpu.gather_strided(op, self)?,
+            _ => Raw::make(op, self.session(), self.shape(), self.dtype(), || {
+                self.t.force_contiguous()
+            })?,
+        };
+        if self.is_widened() {
+            copy.set_widened();
+        }
+        Ok(copy)
     }
 
     /// A view where possible. The number of elements must agree.
@@ -201,6 +232,7 @@ impl Raw {
             return Elements::new(op, raw.t, self.count());
         }
         self.session().settle()?;
+        let raw = raw.alone(op)?;
         let t = raw
             .t
             .to_device(&candle_core::Device::Cpu)
@@ -217,10 +249,7 @@ impl Raw {
 
     /// The single element, as `f64`.
     pub(crate) fn item(&self, op: &'static str) -> Result<f64> {
-        self.session().settle()?;
-        let read = |t: &Candle| t.flatten_all()?.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>();
-        let values = read(&self.t).map_err(|e| refused(self.session(), op, &e, &[self]))?;
-        Ok(values[0])
+        Ok(self.to_vec::<f64>(op)?[0])
     }
 
     /// All elements in row-major order, cast to `T`.
@@ -230,7 +259,25 @@ impl Raw {
             return Ok(Vec::new());
         }
         let read = |t: &Candle| t.flatten_all()?.to_dtype(T::DTYPE)?.to_vec1::<T>();
-        read(&self.t).map_err(|e| refused(self.session(), op, &e, &[self]))
+        if self.session().is_cpu() {
+            return read(&self.t).map_err(|e| refused(self.session(), op, &e, &[self]));
+        }
+        // What is cast is cast here: on the card it would take memory, which may be full.
+        let there = self.alone(op)?;
+        there
+            .t
+            .to_device(&candle_core::Device::Cpu)
+            .and_then(|here| read(&here))
+            .map_err(|e| refused(self.session(), op, &e, &[self]))
+    }
+
+    /// On a card, a tensor that is all of its storage: candle reads a storage as a whole, whatever a view shows of it.
+    fn alone(&self, op: &'static str) -> Result<Raw> {
+        let all = self.block.bytes() == (self.count() * self.dtype().size()) as u64;
+        if all && self.is_contiguous() {
+            return Ok(self.clone());
+        }
+        self.copy(op)
     }
 
     // Changes in place

@@ -191,6 +191,8 @@ struct Inner {
     names: Mutex<HashMap<String, Weak<Node>>>,
     /// Why its card is of no use any more.
     failure: OnceLock<DeviceError>,
+    #[cfg(feature = "cuda")]
+    faults: Option<crate::gpu::Faults>,
 }
 
 impl fmt::Debug for Session {
@@ -204,12 +206,19 @@ impl Session {
     pub fn new(options: SessionOptions) -> Result<Self> {
         let gpu = options.device.open()?;
         #[cfg(feature = "cuda")]
-        let candle = match &gpu {
+        let (candle, faults) = match &gpu {
             Some(gpu) => {
                 gpu.set_tf32(options.tf32);
-                gpu.candle()
+                let faults = gpu.faults().map_err(|message| {
+                    Error::Device(DeviceError {
+                        device: options.device.to_string(),
+                        message,
+                        operation: "device".into(),
+                    })
+                })?;
+                (gpu.candle(), Some(faults))
             }
-            None => candle_core::Device::Cpu,
+            None => (candle_core::Device::Cpu, None),
         };
         #[cfg(not(feature = "cuda"))]
         let candle = candle_core::Device::Cpu;
@@ -227,6 +236,8 @@ impl Session {
             nodes: AtomicU64::new(0),
             names: Mutex::new(HashMap::new()),
             failure: OnceLock::new(),
+            #[cfg(feature = "cuda")]
+            faults,
         })))
     }
 
@@ -291,6 +302,25 @@ impl Session {
     /// The card that its tensors are on.
     pub(crate) fn gpu(&self) -> Option<&Gpu> {
         self.0.gpu.as_deref()
+    }
+
+    /// What kernels find wrong with its operands; none on the processor.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn faults(&self) -> Option<&crate::gpu::Faults> {
+        self.0.faults.as_ref()
+    }
+
+    /// Compiles and loads all kernels that a training may need, which else is done when the first of them is used. On the processor
+    /// there is nothing to do.
+    ///
+    /// For a process that shuts itself in once the card is open: the driver may need its compiler, and the files in which it keeps
+    /// what it has compiled.
+    pub fn load_kernels(&self) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = self.gpu() {
+            gpu.load_kernels(self)?;
+        }
+        Ok(())
     }
 
     /// Waits until all that was begun is done, and says what went wrong in it.
@@ -424,11 +454,12 @@ impl Session {
         self.0.peak.fetch_max(used, Relaxed);
         Ok(Block {
             session: self.clone(),
-            _bytes: Booking {
+            bytes: Booking {
                 session: self.clone(),
                 bytes,
             },
             version: AtomicU32::new(0),
+            widened: AtomicBool::new(false),
         })
     }
 }
@@ -437,6 +468,7 @@ impl Session {
 impl Drop for Inner {
     /// What the session held is other processes' again.
     fn drop(&mut self) {
+        self.faults = None;
         if let Some(gpu) = &self.gpu {
             gpu.release();
         }
@@ -455,10 +487,19 @@ impl Drop for Booking {
     }
 }
 
+impl Block {
+    /// Bytes of the storage.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.bytes
+    }
+}
+
 /// The booking of one storage. Every tensor that looks into the storage shares it; the last one gives the bytes back.
 pub(crate) struct Block {
     pub(crate) session: Session,
-    _bytes: Booking,
+    bytes: Booking,
     /// Counts changes in place, so that a backward pass can tell that what it kept is no longer what it was.
     pub(crate) version: AtomicU32,
+    /// A fused operation's operand of `f16` or `bf16`, as `f32`.
+    pub(crate) widened: AtomicBool,
 }

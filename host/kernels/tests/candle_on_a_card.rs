@@ -24,6 +24,10 @@ fn same(name: &str, tolerance: f64, compute: impl Fn(&Device) -> Result<Tensor>)
     };
     let (expected, found) = (numbers(&Device::Cpu), numbers(&card));
     assert_eq!(expected.len(), found.len(), "{name}");
+    assert!(
+        expected.iter().any(|&number| number.is_finite() && number != 0.0),
+        "{name}: nothing is compared"
+    );
     for (place, (expected, found)) in expected.iter().zip(&found).enumerate() {
         let distance = (expected - found).abs();
         assert!(
@@ -35,11 +39,12 @@ fn same(name: &str, tolerance: f64, compute: impl Fn(&Device) -> Result<Tensor>)
     }
 }
 
+/// With how far numbers of a type may be apart, relatively: short ones are some roundings.
 const FLOATS: [(DType, f64); 4] = [
     (DType::F32, 1e-5),
     (DType::F64, 1e-12),
-    (DType::F16, 1e-2),
-    (DType::BF16, 5e-2),
+    (DType::F16, 2e-3),
+    (DType::BF16, 1.6e-2),
 ];
 
 /// Numbers that go up and down, of this shape.
@@ -184,17 +189,17 @@ fn elements_are_computed() {
 #[test]
 fn products_of_matrices_are_computed() {
     for (dtype, tolerance) in FLOATS {
-        same("matmul", tolerance * 10.0, |device| {
+        same("matmul", tolerance, |device| {
             given(&[17, 33], dtype, device)?.matmul(&given(&[33, 9], dtype, device)?)
         });
-        same("matmul of a transposed one", tolerance * 10.0, |device| {
+        same("matmul of a transposed one", tolerance, |device| {
             let (x, y) = (given(&[33, 17], dtype, device)?, given(&[9, 33], dtype, device)?);
             x.t()?.matmul(&y.t()?)
         });
-        same("matmul of batches", tolerance * 10.0, |device| {
+        same("matmul of batches", tolerance, |device| {
             given(&[5, 4, 8], dtype, device)?.matmul(&given(&[5, 8, 3], dtype, device)?)
         });
-        same("a row and a column", tolerance * 10.0, |device| {
+        same("a row and a column", tolerance, |device| {
             given(&[1, 300], dtype, device)?.matmul(&given(&[300, 1], dtype, device)?)
         });
     }
@@ -203,19 +208,20 @@ fn products_of_matrices_are_computed() {
 #[test]
 fn rows_are_reduced() {
     for (dtype, tolerance) in every_type() {
-        // Bytes are summed in bytes.
-        let columns = if dtype == DType::U8 { 30 } else { 700 };
-        same("sum of the last dimension", tolerance * 20.0, |device| {
+        // Bytes are summed in bytes, and short numbers on the processor in themselves.
+        let short = matches!(dtype, DType::U8 | DType::F16 | DType::BF16);
+        let columns = if short { 30 } else { 700 };
+        same("sum of the last dimension", tolerance, |device| {
             counts(&[13, columns], dtype, device)?.sum(1)
         });
-        same("sum of the first dimension", tolerance * 20.0, |device| {
+        same("sum of the first dimension", tolerance, |device| {
             counts(&[20, 13], dtype, device)?.sum(0)
         });
         same("max", 0.0, |device| counts(&[13, 70], dtype, device)?.max(1));
         same("min", 0.0, |device| counts(&[70, 13], dtype, device)?.min(0));
         // Of equal ones either may be found first; here there are none.
-        same("argmin", 0.0, |device| counts(&[13, 11], dtype, device)?.argmin(1));
-        same("argmax", 0.0, |device| counts(&[13, 11], dtype, device)?.argmax(1));
+        same("argmin", 0.0, |device| counts(&[13, 10], dtype, device)?.argmin(1));
+        same("argmax", 0.0, |device| counts(&[13, 10], dtype, device)?.argmax(1));
     }
     same("sum of all", 1e-4, |device| wave(&[100_000], device)?.sum_all());
     same("mean and variance", 1e-4, |device| {
@@ -270,7 +276,6 @@ fn elements_are_found_by_index() {
 #[test]
 fn images_are_convolved() {
     for (dtype, tolerance) in FLOATS {
-        let tolerance = tolerance * 20.0;
         same("conv1d", tolerance, |device| {
             let kernel = given(&[4, 3, 5], dtype, device)?;
             given(&[2, 3, 30], dtype, device)?.conv1d(&kernel, 2, 1, 1, 1)

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod device;
+
 use trainyard_kernels::optim::{AdamOptions, LossScale, Optimizer, SgdOptions};
 use trainyard_kernels::{DType, Error, Session, SessionOptions, Tensor, autograd, nn};
 
 fn session() -> Session {
-    Session::new(SessionOptions::default()).unwrap()
+    Session::new(device::options()).unwrap()
 }
 
 fn parameter(s: &Session, name: &str, values: &[f64], dtype: DType) -> Tensor {
@@ -355,7 +357,7 @@ fn master_copies_and_moments_are_booked() {
 
     let small = Session::new(SessionOptions {
         memory: 14_000,
-        ..Default::default()
+        ..device::options()
     })
     .unwrap();
     let p = parameter(&small, "p", &[0.5; 1000], DType::BF16);
@@ -386,4 +388,40 @@ fn a_state_that_does_not_fit_is_refused() {
         let error = adam.load_state(&changed).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn many_gradients_of_one_row_add_up_in_f32() {
+    let s = session();
+    let indices = Tensor::full(&s, &[10_000], 1.0, DType::U32).unwrap();
+    for dtype in [DType::BF16, DType::F16] {
+        let table = parameter(&s, "table", &[0.5; 3], dtype);
+        // In the short type alone the sum of ones would stay at 256 or 2048.
+        let rows = table.index_select(0, &indices).unwrap();
+        autograd::backward(&rows.cast(DType::F32).unwrap().sum(&[], false).unwrap()).unwrap();
+        let gradient = autograd::gradient(&table).unwrap().unwrap();
+        assert_eq!(gradient.dtype(), dtype);
+        let [zero, all, rest] = gradient.to_f64().unwrap()[..] else {
+            panic!("three elements")
+        };
+        assert_eq!((zero, rest), (0.0, 0.0));
+        assert!((all / 10_000.0 - 1.0).abs() < 4e-3, "{dtype:?}: {all}");
+
+        let scattered = table.scatter_add(0, &indices, &Tensor::full(&s, &[10_000], 1.0, dtype).unwrap());
+        let all = scattered.unwrap().to_f64().unwrap()[1];
+        assert!((all / 10_000.5 - 1.0).abs() < 4e-3, "{dtype:?}: {all}");
+        let picked = table.gather(0, &indices).unwrap();
+        autograd::clear_gradient(&table).unwrap();
+        autograd::backward(&picked.cast(DType::F32).unwrap().sum(&[], false).unwrap()).unwrap();
+        let all = autograd::gradient(&table).unwrap().unwrap().to_f64().unwrap()[1];
+        assert!((all / 10_000.0 - 1.0).abs() < 4e-3, "{dtype:?}: {all}");
+    }
+}
+
+#[test]
+fn a_mean_is_finite_where_the_sum_is_not() {
+    let s = session();
+    let values = Tensor::from_f64(&s, vec![100.0; 1_000], &[1_000]).unwrap();
+    let mean = values.cast(DType::F16).unwrap().mean(&[], false).unwrap();
+    assert_eq!((mean.dtype(), mean.to_f64().unwrap()), (DType::F16, vec![100.0]));
 }

@@ -1,8 +1,8 @@
 //! Training steps on a card, beside PyTorch's, eager and compiled: the same parameters, data, optimiser and precision.
 //!
 //! Every measurement is a process of its own, the three in turn, several times over; a cell is the median of the medians. All begin with
-//! the same parameters, and the losses of the first steps have to agree: what does not compute the same is not compared. Run it by
-//! `cargo xtask bench gpu`, which builds it for cards.
+//! the same parameters, and the losses of the first steps have to agree, and how they change: what does not compute the same is not
+//! compared. Run it by `cargo xtask bench gpu`, which builds it for cards.
 
 mod measure;
 mod models;
@@ -60,6 +60,24 @@ impl Precision {
             Precision::Tf32 => 1e-3,
             Precision::Bf16 => 1e-2,
         }
+    }
+
+    /// How far the changes of the losses since the first step may be apart, as a part of the largest of them: several times what its
+    /// rounding explains. Losses change by a few hundredths only, so that these say more than the losses themselves about gradients and
+    /// the optimiser: with bf16, a learning rate that is a tenth too large is 0.1 apart, and parameters without a copy in f32 up to 0.8.
+    fn change_tolerance(self) -> f64 {
+        match self {
+            Precision::F32 => 1e-3,
+            Precision::Tf32 => 5e-2,
+            Precision::Bf16 => 1e-1,
+        }
+    }
+
+    /// The tolerances of all, in words.
+    fn allowed(tolerance: impl Fn(Precision) -> f64) -> String {
+        Precision::ALL
+            .map(|precision| format!("{} {:.0e}", precision.name(), tolerance(precision)))
+            .join(", ")
     }
 }
 
@@ -175,6 +193,7 @@ fn compare(options: &Options) -> Result<()> {
         "peak memory",
         "PyTorch's",
         "losses apart",
+        "changes apart",
     ]);
     let (mut notes, mut differ, mut compared) = (Vec::new(), Vec::new(), false);
     for model in &models {
@@ -192,11 +211,14 @@ fn compare(options: &Options) -> Result<()> {
             table.add_row(row.cells(model, precision, &parameters));
             eprintln!("{} {}: {}", model.name, precision.name(), time(row.ours.seconds));
             compared |= row.eager.is_some();
-            if let Some(apart) = row
-                .apart()
-                .filter(|&apart| apart.is_nan() || apart > precision.tolerance())
-            {
-                differ.push(format!("{} {} by {apart:.0e}", model.name, precision.name()));
+            let checks = [
+                ("losses", row.largest(apart), precision.tolerance()),
+                ("changes", row.largest(change_apart), precision.change_tolerance()),
+            ];
+            for (what, apart, allowed) in checks {
+                if let Some(apart) = apart.filter(|&apart| apart.is_nan() || apart > allowed) {
+                    differ.push(format!("{what} of {} {} by {apart:.0e}", model.name, precision.name()));
+                }
             }
         }
     }
@@ -207,17 +229,25 @@ fn compare(options: &Options) -> Result<()> {
     println!(
         "achieved: operations of the matrix products, forward and backward, 2 for each multiplication with its addition; of adamw {OPTIMIZER_BYTES} bytes for each parameter"
     );
+    if compared {
+        println!(
+            "peak memory: ours is the bytes that tensors had booked; PyTorch's is those that its allocator gave away, with the workspaces of cuBLAS and, with bf16, the gradients' copies in f32"
+        );
+    }
     if !differ.is_empty() {
         bail!(
-            "losses differ by more than rounding explains, so that times cannot be compared: {}",
+            "both sides differ by more than rounding explains, so that times cannot be compared: {}",
             differ.join(", ")
         );
     }
     if compared {
-        let allowed = Precision::ALL.map(|precision| format!("{} {:.0e}", precision.name(), precision.tolerance()));
         println!(
             "losses apart: the farthest of the first {COMPARED}, from the same parameters and data, relatively; allowed are {}",
-            allowed.join(", ")
+            Precision::allowed(Precision::tolerance)
+        );
+        println!(
+            "changes apart: the farthest of how these have changed since the first, as a part of the largest change; allowed are {}",
+            Precision::allowed(Precision::change_tolerance)
         );
     }
     Ok(())
@@ -334,7 +364,7 @@ struct Row {
 }
 
 impl Row {
-    fn cells(&self, model: &Model, precision: Precision, parameters: &[Value]) -> [String; 12] {
+    fn cells(&self, model: &Model, precision: Precision, parameters: &[Value]) -> [String; 13] {
         let dash = || "-".to_owned();
         let achieved = |measured: &Measured| match model.only_optimizer {
             true => scaled(OPTIMIZER_BYTES * count(parameters) / measured.seconds, "B/s"),
@@ -355,20 +385,40 @@ impl Row {
             eager.map_or_else(dash, achieved),
             peak(&self.ours),
             eager.map_or_else(dash, peak),
-            self.apart().map_or_else(dash, |apart| format!("{apart:.0e}")),
+            self.largest(apart).map_or_else(dash, |apart| format!("{apart:.0e}")),
+            self.largest(change_apart)
+                .map_or_else(dash, |apart| format!("{apart:.0e}")),
         ]
     }
 
-    /// The largest relative difference of losses between us and the peers.
-    fn apart(&self) -> Option<f64> {
+    /// The larger difference of our losses to those of the peers; none without peers.
+    fn largest(&self, difference: impl Fn(&[f64], &[f64]) -> f64) -> Option<f64> {
         let peers = [&self.eager, &self.compiled].into_iter().flatten();
-        let differences = peers.flat_map(|peer| {
-            let pairs = self.ours.losses.iter().zip(&peer.losses);
-            pairs.map(|(ours, theirs)| ((ours - theirs) / theirs).abs())
-        });
-        // One that is not a number is the largest.
-        differences.max_by(f64::total_cmp)
+        peers
+            .map(|peer| difference(&self.ours.losses, &peer.losses))
+            .max_by(f64::total_cmp)
     }
+}
+
+/// The largest relative difference of losses.
+fn apart(ours: &[f64], theirs: &[f64]) -> f64 {
+    largest(ours.iter().zip(theirs).map(|(ours, theirs)| (ours - theirs) / theirs))
+}
+
+/// The largest difference of how losses have changed since the first, as a part of the largest change.
+fn change_apart(ours: &[f64], theirs: &[f64]) -> f64 {
+    let changes = |losses: &[f64]| -> Vec<f64> {
+        let first = losses.first().copied().unwrap_or(f64::NAN);
+        losses.iter().map(|loss| loss - first).collect()
+    };
+    let (ours, theirs) = (changes(ours), changes(theirs));
+    let most = largest(theirs.iter().copied());
+    largest(ours.iter().zip(&theirs).map(|(ours, theirs)| (ours - theirs) / most))
+}
+
+/// The largest of these without their signs; one that is not a number is the largest of all.
+fn largest(numbers: impl Iterator<Item = f64>) -> f64 {
+    numbers.map(f64::abs).max_by(f64::total_cmp).unwrap_or(f64::NAN)
 }
 
 /// Numbers that are trained.
@@ -390,4 +440,33 @@ fn time(seconds: f64) -> String {
 fn scaled(value: f64, unit: &str) -> String {
     let (factor, prefix) = if value < 1e12 { (1e9, "G") } else { (1e12, "T") };
     format!("{:.2} {prefix}{unit}", value / factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Precision, apart, change_apart};
+
+    #[test]
+    fn a_network_that_does_not_learn_is_noticed_though_its_losses_are_near() {
+        let (ours, theirs) = ([1.0, 1.0, 1.0], [1.0, 0.996, 0.992]);
+        assert!(apart(&ours, &theirs) < Precision::Bf16.tolerance());
+        assert_eq!(change_apart(&ours, &theirs), 1.0);
+    }
+
+    #[test]
+    fn a_learning_rate_that_is_a_little_too_large_is_noticed() {
+        let theirs: Vec<f64> = (0..20).map(|step| 1.0 - 0.001 * f64::from(step)).collect();
+        let ours: Vec<f64> = (0..20).map(|step| 1.0 - 0.0012 * f64::from(step)).collect();
+        assert!(apart(&ours, &theirs) < Precision::Bf16.tolerance());
+        assert!(change_apart(&ours, &theirs) > Precision::Bf16.change_tolerance());
+        assert!(change_apart(&theirs, &theirs) == 0.0);
+    }
+
+    #[test]
+    fn losses_that_are_no_numbers_or_never_change_are_no_agreement() {
+        for losses in [&[1.0, f64::NAN][..], &[f64::NAN, 1.0], &[1.0, 1.0], &[]] {
+            assert!(change_apart(losses, losses).is_nan(), "{losses:?}");
+        }
+        assert!(apart(&[f64::NAN, 1.0], &[1.0, 1.0]).is_nan());
+    }
 }

@@ -4,6 +4,7 @@ import type { Report } from '@/api/client'
 import { differ, figuresOf, rowsOf } from '@/lib/compare'
 import { duration, figure, harmless, moment, text } from '@/lib/format'
 import { isObject, type Json } from '@/lib/json'
+import { cardFigures } from '@/lib/usage'
 
 interface Cell {
   shown: string
@@ -127,7 +128,7 @@ export function groupsOf(reports: readonly (Report | undefined)[], t: Translate,
         ['worked', (report) => report.worked_seconds, seconds],
         ['cpu', used('cpu_percent'), number(3, '%')],
         ['memory', used('memory_mb'), number(4, 'MiB')],
-        ['gpu', used('gpu_util'), number(3, '%')],
+        ['gpu', (report) => cardFigures(report.run.resource_usage).find(([key]) => key === 'gpu')?.[1], number(3, '%')],
         ['worker', (report) => report.run.worker],
         ['attempt', (report) => report.run.attempt],
         ['sweep', (report) => report.run.sweep_id],

@@ -5,7 +5,7 @@ import { api, ask, Problem, type Model, type PluginVersion, type Run } from '@/a
 import { withField } from '@/lib/json'
 import { useAsked } from '@/lib/poll'
 import { fieldsOf, fill, write, type Wrong } from '@/lib/schema-form'
-import { datasetOf, emptyForm, optionsOf, takeDataset, taskOf } from '@/lib/train-form'
+import { datasetOf, emptyForm, optionsOf, placeOf, takeDataset, takeOptions, taskOf } from '@/lib/train-form'
 
 export type Training = ReturnType<typeof useTraining>
 
@@ -43,6 +43,8 @@ export function useTraining() {
 
   const fields = computed(() => fieldsOf(plugin.value?.parameters))
   const base = computed(() => (existing.value ? (model.value?.training_parameters ?? {}) : {}))
+  /** Where the model's own parameters want the tensors. */
+  const usualPlace = computed(() => placeOf(base.value, fields.value))
   const typed = computed(() => form.typed[form.plugin] ?? {})
   const filled = computed(() => fill(fields.value, typed.value, base.value))
   function type(name: string, text: string | undefined): void {
@@ -84,21 +86,13 @@ export function useTraining() {
       const data = source?.training_dataset ?? found.training_dataset
       if (data) takeDataset(form, data)
       run.value = runId ? source : undefined
-      if (runId && source) takeRun(source)
+      untaken.value = run.value
+      unplaced.value = run.value ? undefined : found
+      if (run.value) takeOptions(form, run.value)
     } catch (error) {
       problem.value = Problem.from(error)
     }
     loading.value = false
-  }
-
-  function takeRun(source: Run): void {
-    form.seed = String(source.seed)
-    form.timeLimit = String(source.limits.time_seconds)
-    form.memoryLimit = String(source.limits.memory_mb)
-    form.labels = source.labels.join(', ')
-    form.computeOn = source.limits.device
-    form.tf32 = source.limits.tf32
-    untaken.value = source
   }
 
   /** A run whose parameters are taken as soon as the plugin's are known: those that the form would not have anyway. */
@@ -116,16 +110,25 @@ export function useTraining() {
     form.typed[source.plugin] = texts
   })
 
+  /** A model whose word on where the tensors are to be is taken as soon as the plugin's own parameters are known. */
+  const unplaced = shallowRef<Model>()
+  watch([plugin, unplaced], ([found, source]) => {
+    if (!found || !source) return
+    unplaced.value = undefined
+    Object.assign(form, placeOf(source.training_parameters ?? {}, fieldsOf(found.parameters)))
+  })
+
   function forget(): void {
     existing.value = false
     model.value = undefined
     run.value = undefined
     untaken.value = undefined
+    unplaced.value = undefined
     problem.value = undefined
   }
 
   return {
-    form, existing, model, run, loading, problem, plugins, versions, versionsProblem, newest, plugin, fields, base, typed, filled, type, tasks, task, dataset,
+    form, existing, model, run, loading, problem, plugins, versions, versionsProblem, newest, plugin, fields, base, usualPlace, typed, filled, type, tasks, task, dataset,
     options, body, newModel, wrong, take, forget,
   }
 }

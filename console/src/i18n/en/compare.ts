@@ -48,7 +48,7 @@ export default {
     worked: 'Took',
     cpu: 'Processor',
     memory: 'Memory',
-    gpu: 'GPU',
+    gpu: 'GPU use, on average',
     worker: 'Worker',
     attempt: 'Attempts',
     sweep: 'Sweep',

@@ -48,7 +48,7 @@ export default {
     worked: '用时',
     cpu: '处理器',
     memory: '内存',
-    gpu: 'GPU',
+    gpu: 'GPU 平均利用率',
     worker: '工作节点',
     attempt: '尝试次数',
     sweep: '参数搜索',

@@ -27,6 +27,16 @@ template <> struct Store<__nv_bfloat16> {
     static __device__ __forceinline__ __nv_bfloat16 of(float x) { return __float2bfloat16_rn(x); }
 };
 
+// A size that places are divided by. No tensor has 2^32 elements, and a card divides 32 bits several times faster than 64.
+struct Size {
+    size_t value;
+    __device__ __forceinline__ operator size_t() const { return value; }
+};
+__device__ __forceinline__ size_t operator/(size_t a, Size b) { return (uint32_t)a / (uint32_t)b.value; }
+__device__ __forceinline__ size_t operator%(size_t a, Size b) { return (uint32_t)a % (uint32_t)b.value; }
+__device__ __forceinline__ size_t operator/(uint32_t a, Size b) { return a / (uint32_t)b.value; }
+__device__ __forceinline__ size_t operator%(uint32_t a, Size b) { return a % (uint32_t)b.value; }
+
 // The element of this thread, and the distance to its next.
 __device__ __forceinline__ size_t first_element() { return (size_t)blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ __forceinline__ size_t all_threads() { return (size_t)gridDim.x * blockDim.x; }

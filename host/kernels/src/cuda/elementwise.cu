@@ -101,11 +101,11 @@ template <class C> __device__ C function2(unsigned f, C x, C y) {
         EACH(i, n) out[i] = isfinite(load(x[i])) ? 1 : 0;                                                              \
     }                                                                                                                  \
     /* Each of the rows becomes this one. */                                                                           \
-    extern "C" __global__ void fill_rows_##NAME(size_t n, size_t width, const T *row, T *out) {                        \
+    extern "C" __global__ void fill_rows_##NAME(size_t n, Size width, const T *row, T *out) {                          \
         EACH(i, n) out[i] = row[i % width];                                                                            \
     }                                                                                                                  \
     /* Adds bias[c] to out[batch, c, positions]. */                                                                    \
-    extern "C" __global__ void add_channels_##NAME(size_t n, size_t channels, size_t positions, const T *bias, T *out) { \
+    extern "C" __global__ void add_channels_##NAME(size_t n, Size channels, Size positions, const T *bias, T *out) {     \
         EACH(i, n) out[i] = Store<T>::of(load(out[i]) + load(bias[i / positions % channels]));                         \
     }                                                                                                                  \
     extern "C" __global__ void dropout_##NAME(size_t n, uint64_t seed, uint64_t offset, unsigned threshold, double factor, \
@@ -123,7 +123,7 @@ template <class C> __device__ C function2(unsigned f, C x, C y) {
 ALL_FLOATS(UNARY)
 
 // 1 where column - row <= diagonal (lower), or >= diagonal.
-extern "C" __global__ void triangle_u8(size_t rows, size_t columns, long long diagonal, int lower, uint8_t *out) {
+extern "C" __global__ void triangle_u8(size_t rows, Size columns, long long diagonal, int lower, uint8_t *out) {
     EACH(i, rows * columns) {
         long long distance = (long long)(i % columns) - (long long)(i / columns);
         out[i] = lower ? distance <= diagonal : distance >= diagonal;

@@ -5,7 +5,7 @@
 // Indices as u32, each checked to lie below `size`. One that does not is noted with the number of the operation in
 // `fault`: {operation + 1, index (low, high), size (low, high)}, the first of them only, and counts as 0.
 template <class I>
-__device__ void check_indices(size_t n, long long size, unsigned operation, const I *in, uint32_t *out, uint32_t *fault) {
+__device__ void check_indices(Size n, long long size, unsigned operation, const I *in, uint32_t *out, uint32_t *fault) {
     EACH(i, n) {
         long long index = (long long)in[i];
         bool fits = index >= 0 && index < size;
@@ -18,26 +18,44 @@ __device__ void check_indices(size_t n, long long size, unsigned operation, cons
         }
     }
 }
-extern "C" __global__ void indices_u32(size_t n, long long size, unsigned operation, const uint32_t *in, uint32_t *out,
+extern "C" __global__ void indices_u32(Size n, long long size, unsigned operation, const uint32_t *in, uint32_t *out,
                                        uint32_t *fault) {
     check_indices(n, size, operation, in, out, fault);
 }
-extern "C" __global__ void indices_i64(size_t n, long long size, unsigned operation, const long long *in, uint32_t *out,
+extern "C" __global__ void indices_i64(Size n, long long size, unsigned operation, const long long *in, uint32_t *out,
                                        uint32_t *fault) {
     check_indices(n, size, operation, in, out, fault);
 }
 
+// Where the elements of a tensor lie; see `gpu::Strides`.
+struct Strides {
+    uint32_t rank, sizes[8], strides[8];
+};
+
 #define MOVE(T, NAME)                                                                                                  \
+    /* The elements of x, which may lie anyhow, in row-major order. */                                                 \
+    extern "C" __global__ void gather_strided_##NAME(size_t total, Strides s, const T *x, T *out) {                    \
+        EACH(i, total) {                                                                                               \
+            uint32_t rest = (uint32_t)i;                                                                               \
+            size_t at = 0;                                                                                             \
+            for (uint32_t d = s.rank; d-- > 0;) {                                                                      \
+                uint32_t before = rest / s.sizes[d];                                                                   \
+                at += (size_t)(rest - before * s.sizes[d]) * s.strides[d];                                             \
+                rest = before;                                                                                         \
+            }                                                                                                          \
+            out[i] = x[at];                                                                                            \
+        }                                                                                                              \
+    }                                                                                                                  \
     /* out [outer, windows, inner, size] = x [outer, window step + k, inner] */                                        \
-    extern "C" __global__ void unfold_##NAME(size_t total, size_t n, size_t inner, size_t windows, size_t size,        \
-                                             size_t step, const T *x, T *out) {                                        \
+    extern "C" __global__ void unfold_##NAME(size_t total, Size n, Size inner, Size windows, Size size,                \
+                                             Size step, const T *x, T *out) {                                          \
         EACH(i, total) {                                                                                               \
             size_t k = i % size, c = i / size % inner, w = i / size / inner % windows, o = i / size / inner / windows; \
             out[i] = x[(o * n + w * step + k) * inner + c];                                                            \
         }                                                                                                              \
     }                                                                                                                  \
     /* out [outer, before + n + after, inner], the edges repeated. */                                                  \
-    extern "C" __global__ void pad_edge_##NAME(size_t total, size_t n, size_t inner, size_t before, size_t width,      \
+    extern "C" __global__ void pad_edge_##NAME(size_t total, Size n, Size inner, size_t before, Size width,            \
                                                const T *x, T *out) {                                                   \
         EACH(i, total) {                                                                                               \
             size_t c = i % inner, j = i / inner % width, o = i / inner / width;                                        \
@@ -46,14 +64,14 @@ extern "C" __global__ void indices_i64(size_t n, long long size, unsigned operat
         }                                                                                                              \
     }                                                                                                                  \
     /* The order along n turned round. */                                                                              \
-    extern "C" __global__ void flip_##NAME(size_t total, size_t n, size_t inner, const T *x, T *out) {                 \
+    extern "C" __global__ void flip_##NAME(size_t total, Size n, Size inner, const T *x, T *out) {                     \
         EACH(i, total) {                                                                                               \
             size_t c = i % inner, j = i / inner % n, o = i / inner / n;                                                \
             out[i] = x[(o * n + (n - 1 - j)) * inner + c];                                                             \
         }                                                                                                              \
     }                                                                                                                  \
     /* out [outer, indices, inner] = x [outer, n, inner] at checked indices. */                                        \
-    extern "C" __global__ void select_##NAME(size_t total, size_t n, size_t count, size_t inner,                       \
+    extern "C" __global__ void select_##NAME(size_t total, Size n, Size count, Size inner,                             \
                                              const uint32_t *indices, const T *x, T *out) {                            \
         EACH(i, total) {                                                                                               \
             size_t c = i % inner, j = i / inner % count, o = i / inner / count;                                        \
@@ -67,7 +85,7 @@ MOVE(uint64_t, 8)
 
 // Sorting: each lane of [outer, n, inner] is copied into a row of a power of two of (value, place), which bitonic steps
 // bring into order; equal values stay in the order of their places, NaN and what fills the row up come last.
-extern "C" __global__ void sort_load_f64(size_t total, size_t n, size_t inner, size_t width, const double *x,
+extern "C" __global__ void sort_load_f64(size_t total, Size n, Size inner, Size width, const double *x,
                                          double *keys, uint32_t *places) {
     EACH(i, total) {
         size_t j = i % width, lane = i / width;
@@ -81,7 +99,7 @@ __device__ __forceinline__ bool comes_after(double a, uint32_t a_place, double b
     if (!a_nan && a != b) return descending ? a < b : a > b;
     return a_place > b_place;
 }
-extern "C" __global__ void sort_step_f64(size_t total, size_t width, size_t block, size_t distance, int descending,
+extern "C" __global__ void sort_step_f64(size_t total, Size width, size_t block, size_t distance, int descending,
                                          double *keys, uint32_t *places) {
     EACH(i, total) {
         size_t other = i ^ distance;
@@ -97,7 +115,7 @@ extern "C" __global__ void sort_step_f64(size_t total, size_t width, size_t bloc
         }
     }
 }
-extern "C" __global__ void sort_store_f64(size_t total, size_t n, size_t inner, size_t width, const uint32_t *places,
+extern "C" __global__ void sort_store_f64(size_t total, Size n, Size inner, Size width, const uint32_t *places,
                                           uint32_t *out) {
     EACH(i, total) {
         size_t c = i % inner, j = i / inner % n, o = i / inner / n;
@@ -107,14 +125,14 @@ extern "C" __global__ void sort_store_f64(size_t total, size_t n, size_t inner, 
 
 // Shapes of a convolution as `cpu::conv::Conv`, by value.
 struct Conv {
-    size_t batch, inputs, outputs, groups, height, width, kernel_height, kernel_width, stride_height, stride_width,
+    Size batch, inputs, outputs, groups, height, width, kernel_height, kernel_width, stride_height, stride_width,
         padding_height, padding_width, dilation_height, dilation_width, out_height, out_width;
 };
 
 #define COMPUTE(T, NAME)                                                                                               \
     /* The derivative of unfold, each element by itself. */                                                            \
-    extern "C" __global__ void fold_##NAME(size_t total, size_t n, size_t inner, size_t windows, size_t size,          \
-                                           size_t step, const T *d, T *dx) {                                           \
+    extern "C" __global__ void fold_##NAME(size_t total, Size n, Size inner, Size windows, Size size,                  \
+                                           Size step, const T *d, T *dx) {                                             \
         EACH(i, total) {                                                                                               \
             size_t c = i % inner, j = i / inner % n, o = i / inner / n;                                                \
             size_t first = j + 1 > size ? (j + 1 - size + step - 1) / step : 0;                                        \
@@ -125,8 +143,8 @@ struct Conv {
             dx[i] = sum;                                                                                               \
         }                                                                                                              \
     }                                                                                                                  \
-    extern "C" __global__ void pad_edge_backward_##NAME(size_t total, size_t n, size_t inner, size_t before,           \
-                                                        size_t width, const T *d, T *dx) {                             \
+    extern "C" __global__ void pad_edge_backward_##NAME(size_t total, Size n, Size inner, size_t before,               \
+                                                        Size width, const T *d, T *dx) {                               \
         EACH(i, total) {                                                                                               \
             size_t c = i % inner, j = i / inner % n, o = i / inner / n;                                                \
             size_t first = j == 0 ? 0 : before + j, end = j + 1 == n ? width : before + j + 1;                         \
@@ -136,11 +154,19 @@ struct Conv {
         }                                                                                                              \
     }                                                                                                                  \
     /* Adds rows d [outer, count, inner] at their indices to dx [outer, n, inner]. */                                  \
-    extern "C" __global__ void select_backward_##NAME(size_t total, size_t n, size_t count, size_t inner,              \
+    extern "C" __global__ void select_backward_##NAME(size_t total, Size n, Size count, Size inner,                    \
                                                       const uint32_t *indices, const T *d, T *dx) {                    \
         EACH(i, total) {                                                                                               \
             size_t c = i % inner, j = i / inner % count, o = i / inner / count;                                        \
             atomicAdd(dx + (o * n + indices[j]) * inner + c, d[i]);                                                    \
+        }                                                                                                              \
+    }                                                                                                                  \
+    /* Adds source [outer, count, inner] to out [outer, n, inner] at indices of the source's shape. */                 \
+    extern "C" __global__ void scatter_add_##NAME(size_t total, Size n, Size count, Size inner,                        \
+                                                  const uint32_t *indices, const T *source, T *out) {                  \
+        EACH(i, total) {                                                                                               \
+            size_t c = i % inner, o = i / inner / count;                                                               \
+            atomicAdd(out + (o * n + indices[i]) * inner + c, source[i]);                                              \
         }                                                                                                              \
     }                                                                                                                  \
     /* Windows over planes [height, width]; what lies in the padding counts as nothing. */                             \
@@ -209,9 +235,9 @@ struct Conv {
     }                                                                                                                  \
     /* x of the samples from `first` on, unrolled: columns [inputs, kernel, samples, positions], zero in the padding.  \
        Rows of all groups lie one after the other. */                                                                  \
-    extern "C" __global__ void unroll_##NAME(size_t total, Conv w, size_t first, size_t samples, const T *x,           \
+    extern "C" __global__ void unroll_##NAME(size_t total, Conv w, size_t first, Size samples, const T *x,             \
                                              T *columns) {                                                             \
-        size_t positions = w.out_height * w.out_width, taps = w.kernel_height * w.kernel_width;                        \
+        Size positions = {w.out_height * w.out_width}, taps = {w.kernel_height * w.kernel_width};                        \
         EACH(i, total) {                                                                                               \
             size_t position = i % positions, sample = i / positions % samples, row = i / positions / samples;          \
             size_t tap = row % taps, channel = row / taps;                                                             \
@@ -225,9 +251,9 @@ struct Conv {
         }                                                                                                              \
     }                                                                                                                  \
     /* The derivative of unroll: each element of dx sums its places in the columns. */                                 \
-    extern "C" __global__ void roll_##NAME(size_t total, Conv w, size_t first, size_t samples, const T *columns,       \
+    extern "C" __global__ void roll_##NAME(size_t total, Conv w, size_t first, Size samples, const T *columns,         \
                                            T *dx) {                                                                    \
-        size_t positions = w.out_height * w.out_width, taps = w.kernel_height * w.kernel_width;                        \
+        Size positions = {w.out_height * w.out_width}, taps = {w.kernel_height * w.kernel_width};                        \
         EACH(i, total) {                                                                                               \
             size_t c = i % w.width, r = i / w.width % w.height;                                                        \
             size_t channel = i / w.width / w.height % w.inputs, sample = i / w.width / w.height / w.inputs;            \
@@ -245,9 +271,9 @@ struct Conv {
         }                                                                                                              \
     }                                                                                                                  \
     /* y [samples of the whole, outputs, positions] from `first` on = y' [outputs, samples, positions] + bias. */      \
-    extern "C" __global__ void to_batch_##NAME(size_t total, Conv w, size_t first, size_t samples,       \
+    extern "C" __global__ void to_batch_##NAME(size_t total, Conv w, size_t first, Size samples,         \
                                                              const T *turned, const T *bias, T *y) {                   \
-        size_t positions = w.out_height * w.out_width;                                                                 \
+        Size positions = {w.out_height * w.out_width};                                                                 \
         EACH(i, total) {                                                                                               \
             size_t position = i % positions, channel = i / positions % w.outputs, sample = i / positions / w.outputs;  \
             T value = turned[(channel * samples + sample) * positions + position];                                     \
@@ -255,9 +281,9 @@ struct Conv {
         }                                                                                                              \
     }                                                                                                                  \
     /* The reverse, without the bias. */                                                                               \
-    extern "C" __global__ void to_channels_##NAME(size_t total, Conv w, size_t first, size_t samples,       \
+    extern "C" __global__ void to_channels_##NAME(size_t total, Conv w, size_t first, Size samples,         \
                                                              const T *y, T *turned) {                                  \
-        size_t positions = w.out_height * w.out_width;                                                                 \
+        Size positions = {w.out_height * w.out_width};                                                                 \
         EACH(i, total) {                                                                                               \
             size_t position = i % positions, sample = i / positions % samples, channel = i / positions / samples;      \
             turned[i] = y[((first + sample) * w.outputs + channel) * positions + position];                            \

@@ -8,7 +8,7 @@
 // The blocks first_block[i] .. first_block[i + 1] work on tensor i. Factors are the rule's, for each tensor by itself.
 struct Table {
     void *parameter[TENSORS];
-    const void *gradient[TENSORS];
+    void *gradient[TENSORS];
     // f32 copies of f16 and bf16 parameters, where the steps add up.
     void *master[TENSORS];
     void *first[TENSORS];
@@ -27,8 +27,10 @@ __device__ __forceinline__ unsigned tensor_of_block(const Table &table) {
 
 // P: of parameter and gradient; M: of master and moments, in which it is computed.
 template <class P, class M>
-__device__ void adam(const Table &table, double beta1, double beta2, double epsilon_, double added_, double kept_,
+__device__ void adam(const Table &table, const uint32_t *fault, double beta1, double beta2, double epsilon_, double added_, double kept_,
                      double unscale) {
+    // Gradients of operands that an operation before this has refused mean nothing.
+    if (*fault) return;
     unsigned t = tensor_of_block(table);
     size_t start = (size_t)(blockIdx.x - table.first_block[t]) * CHUNK, n = table.count[t];
     size_t end = start + CHUNK < n ? start + CHUNK : n;
@@ -51,8 +53,9 @@ __device__ void adam(const Table &table, double beta1, double beta2, double epsi
 }
 
 template <class P, class M>
-__device__ void sgd(const Table &table, double rate_, double decay_, double of_gradient_, double of_buffer_,
-                    double unscale) {
+__device__ void sgd(const Table &table, const uint32_t *fault, double rate_, double decay_, double of_gradient_,
+                    double of_buffer_, double unscale) {
+    if (*fault) return;
     unsigned t = tensor_of_block(table);
     size_t start = (size_t)(blockIdx.x - table.first_block[t]) * CHUNK, n = table.count[t];
     size_t end = start + CHUNK < n ? start + CHUNK : n;
@@ -77,13 +80,13 @@ __device__ void sgd(const Table &table, double rate_, double decay_, double of_g
 }
 
 #define OPTIMISER(P, M, NAME)                                                                                          \
-    extern "C" __global__ void adam_##NAME(Table table, double beta1, double beta2, double epsilon, double added,      \
-                                           double kept, double unscale) {                                              \
-        adam<P, M>(table, beta1, beta2, epsilon, added, kept, unscale);                                                \
+    extern "C" __global__ void adam_##NAME(Table table, const uint32_t *fault, double beta1, double beta2,             \
+                                           double epsilon, double added, double kept, double unscale) {                \
+        adam<P, M>(table, fault, beta1, beta2, epsilon, added, kept, unscale);                                         \
     }                                                                                                                  \
-    extern "C" __global__ void sgd_##NAME(Table table, double rate, double decay, double of_gradient,                  \
-                                          double of_buffer, double unscale) {                                          \
-        sgd<P, M>(table, rate, decay, of_gradient, of_buffer, unscale);                                                \
+    extern "C" __global__ void sgd_##NAME(Table table, const uint32_t *fault, double rate, double decay,               \
+                                          double of_gradient, double of_buffer, double unscale) {                      \
+        sgd<P, M>(table, fault, rate, decay, of_gradient, of_buffer, unscale);                                         \
     }                                                                                                                  \
     /* The sum of the squares of each block's part of the gradients; an infinite or NaN element makes it so. */        \
     extern "C" __global__ void gradient_squares_##NAME(Table table, double *parts) {                                   \
@@ -99,14 +102,23 @@ __device__ void sgd(const Table &table, double rate_, double decay_, double of_g
         sum = join_row<Sum>(sum);                                                                                      \
         if (threadIdx.x == 0) parts[blockIdx.x] = sum;                                                                 \
     }                                                                                                                  \
-    /* x *= factor */                                                                                                  \
-    extern "C" __global__ void scale_##NAME(size_t n, double factor, P *x) {                                           \
-        EACH(i, n) x[i] = Store<P>::of(load(x[i]) * (M)factor);                                                        \
+    /* Each gradient times a factor, in place. */                                                                      \
+    extern "C" __global__ void scale_##NAME(Table table, double factor_) {                                             \
+        unsigned t = tensor_of_block(table);                                                                           \
+        size_t start = (size_t)(blockIdx.x - table.first_block[t]) * CHUNK, n = table.count[t];                        \
+        size_t end = start + CHUNK < n ? start + CHUNK : n;                                                            \
+        P *x = (P *)table.gradient[t];                                                                                 \
+        const M factor = (M)factor_;                                                                                   \
+        for (size_t i = start + threadIdx.x; i < end; i += blockDim.x) x[i] = Store<P>::of(load(x[i]) * factor);       \
     }                                                                                                                  \
-    /* -limit .. limit; NaN stays. */                                                                                  \
-    extern "C" __global__ void limit_##NAME(size_t n, double limit_, P *x) {                                           \
+    /* Each element of the gradients into -limit .. limit, in place; NaN stays. */                                     \
+    extern "C" __global__ void limit_##NAME(Table table, double limit_) {                                              \
+        unsigned t = tensor_of_block(table);                                                                           \
+        size_t start = (size_t)(blockIdx.x - table.first_block[t]) * CHUNK, n = table.count[t];                        \
+        size_t end = start + CHUNK < n ? start + CHUNK : n;                                                            \
+        P *x = (P *)table.gradient[t];                                                                                 \
         const M limit = (M)limit_;                                                                                     \
-        EACH(i, n) {                                                                                                   \
+        for (size_t i = start + threadIdx.x; i < end; i += blockDim.x) {                                               \
             M value = load(x[i]);                                                                                      \
             value = value < -limit ? -limit : value;                                                                   \
             x[i] = Store<P>::of(value > limit ? limit : value);                                                        \

@@ -6,7 +6,7 @@ template <class C> __device__ __forceinline__ C sigmoid(C x) { return C(1) / (C(
 
 #define STEP(T, NAME)                                                                                                  \
     /* Gates i, f, g, o from their arguments, in place; the cell and the output of step t. */                          \
-    extern "C" __global__ void lstm_step_##NAME(size_t total, size_t hidden, size_t time, size_t t, const T *c0,       \
+    extern "C" __global__ void lstm_step_##NAME(size_t total, Size hidden, size_t time, size_t t, const T *c0,         \
                                                 T *gates, T *cells, T *out) {                                          \
         EACH(index, total) {                                                                                           \
             size_t b = index / hidden, j = index % hidden, row = b * time + t;                                         \
@@ -27,7 +27,7 @@ template <class C> __device__ __forceinline__ C sigmoid(C x) { return C(1) / (C(
         }                                                                                                              \
     }                                                                                                                  \
     /* From dh and dc after step t, dh without the output's own gradient, to dc before it and the gates' gradients. */ \
-    extern "C" __global__ void lstm_step_backward_##NAME(size_t total, size_t hidden, size_t time, size_t t,           \
+    extern "C" __global__ void lstm_step_backward_##NAME(size_t total, Size hidden, size_t time, size_t t,             \
                                                          const T *c0, const T *gates, const T *cells, const T *d_out,  \
                                                          const T *dh, T *dc, T *d_gates) {                             \
         EACH(index, total) {                                                                                           \
@@ -48,7 +48,7 @@ template <class C> __device__ __forceinline__ C sigmoid(C x) { return C(1) / (C(
         }                                                                                                              \
     }                                                                                                                  \
     /* Gates n, r, z and U h + b' of n. */                                                                             \
-    extern "C" __global__ void gru_step_##NAME(size_t total, size_t hidden, size_t time, size_t t, const T *h0,        \
+    extern "C" __global__ void gru_step_##NAME(size_t total, Size hidden, size_t time, size_t t, const T *h0,          \
                                                T *gates, T *out) {                                                     \
         EACH(index, total) {                                                                                           \
             size_t b = index / hidden, j = index % hidden, row = b * time + t;                                         \
@@ -67,7 +67,7 @@ template <class C> __device__ __forceinline__ C sigmoid(C x) { return C(1) / (C(
         }                                                                                                              \
     }                                                                                                                  \
     /* dh becomes the part of dh before step t that comes through z h alone. */                                        \
-    extern "C" __global__ void gru_step_backward_##NAME(size_t total, size_t hidden, size_t time, size_t t,            \
+    extern "C" __global__ void gru_step_backward_##NAME(size_t total, Size hidden, size_t time, size_t t,              \
                                                         const T *h0, const T *gates, const T *out, const T *d_out,     \
                                                         T *dh, T *d_gates) {                                           \
         EACH(index, total) {                                                                                           \
@@ -86,7 +86,7 @@ template <class C> __device__ __forceinline__ C sigmoid(C x) { return C(1) / (C(
         }                                                                                                              \
     }                                                                                                                  \
     /* The gates' biases into every row, before the products are added: columns `first` and on of a row of `width`. */ \
-    extern "C" __global__ void fill_gates_##NAME(size_t total, size_t columns, size_t width, size_t first,             \
+    extern "C" __global__ void fill_gates_##NAME(size_t total, Size columns, Size width, size_t first,                 \
                                                  const T *a, const T *b, T *gates) {                                   \
         EACH(i, total) {                                                                                               \
             size_t column = i % columns, row = i / columns;                                                            \
@@ -95,7 +95,7 @@ template <class C> __device__ __forceinline__ C sigmoid(C x) { return C(1) / (C(
         }                                                                                                              \
     }                                                                                                                  \
     /* Zeros in the first step of each sample. */                                                                      \
-    extern "C" __global__ void clear_first_##NAME(size_t total, size_t of_sample, size_t width, T *d_gates) {          \
+    extern "C" __global__ void clear_first_##NAME(size_t total, size_t of_sample, Size width, T *d_gates) {            \
         EACH(i, total) d_gates[i / width * of_sample + i % width] = T(0);                                              \
     }
 FLOATS(STEP)

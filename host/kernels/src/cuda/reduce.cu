@@ -30,7 +30,7 @@ __device__ void rows_of(size_t rows, size_t n, C nothing, double scale, const In
 // Any inner: threads along x take neighbouring columns, those along y parts of n. Blocks are (32, 8); the grid is
 // (outer times blocks of columns, chunks). out [outer, chunks, inner], times scale.
 template <class Join, class C, class In, class Out>
-__device__ void columns_of(size_t n, size_t inner, C nothing, double scale, const In *x, Out *out) {
+__device__ void columns_of(size_t n, Size inner, C nothing, double scale, const In *x, Out *out) {
     __shared__ C of_threads[8][32];
     size_t blocks = (inner + 31) / 32, outer = blockIdx.x / blocks;
     size_t column = blockIdx.x % blocks * 32 + threadIdx.x;
@@ -63,13 +63,13 @@ struct Smaller {
     extern "C" __global__ void sum_rows_join_##NAME(size_t rows, size_t n, double scale, const double *x, T *out) {    \
         rows_of<Sum>(rows, n, 0.0, scale, x, out);                                                                     \
     }                                                                                                                  \
-    extern "C" __global__ void sum_columns_##NAME(size_t n, size_t inner, double scale, const T *x, T *out) {          \
+    extern "C" __global__ void sum_columns_##NAME(size_t n, Size inner, double scale, const T *x, T *out) {            \
         columns_of<Sum>(n, inner, 0.0, scale, x, out);                                                                 \
     }                                                                                                                  \
-    extern "C" __global__ void sum_columns_part_##NAME(size_t n, size_t inner, double scale, const T *x, double *out) { \
+    extern "C" __global__ void sum_columns_part_##NAME(size_t n, Size inner, double scale, const T *x, double *out) {   \
         columns_of<Sum>(n, inner, 0.0, scale, x, out);                                                                 \
     }                                                                                                                  \
-    extern "C" __global__ void sum_columns_join_##NAME(size_t n, size_t inner, double scale, const double *x, T *out) { \
+    extern "C" __global__ void sum_columns_join_##NAME(size_t n, Size inner, double scale, const double *x, T *out) {   \
         columns_of<Sum>(n, inner, 0.0, scale, x, out);                                                                 \
     }                                                                                                                  \
     extern "C" __global__ void max_rows_##NAME(size_t rows, size_t n, double scale, const T *x, T *out) {              \
@@ -78,14 +78,14 @@ struct Smaller {
     extern "C" __global__ void min_rows_##NAME(size_t rows, size_t n, double scale, const T *x, T *out) {              \
         rows_of<Smaller>(rows, n, (T)INFINITY, scale, x, out);                                                         \
     }                                                                                                                  \
-    extern "C" __global__ void max_columns_##NAME(size_t n, size_t inner, double scale, const T *x, T *out) {          \
+    extern "C" __global__ void max_columns_##NAME(size_t n, Size inner, double scale, const T *x, T *out) {            \
         columns_of<Larger>(n, inner, (T)-INFINITY, scale, x, out);                                                     \
     }                                                                                                                  \
-    extern "C" __global__ void min_columns_##NAME(size_t n, size_t inner, double scale, const T *x, T *out) {          \
+    extern "C" __global__ void min_columns_##NAME(size_t n, Size inner, double scale, const T *x, T *out) {            \
         columns_of<Smaller>(n, inner, (T)INFINITY, scale, x, out);                                                     \
     }                                                                                                                  \
     /* The place of the extreme along n; of equal ones the first, and NaN before all. A warp for a result. */          \
-    extern "C" __global__ void place_##NAME(size_t results, size_t n, size_t inner, int largest, const T *x,           \
+    extern "C" __global__ void place_##NAME(size_t results, size_t n, Size inner, int largest, const T *x,             \
                                             uint32_t *out) {                                                           \
         size_t result = row_of_thread();                                                                               \
         if (result >= results) return;                                                                                 \
@@ -110,7 +110,7 @@ struct Smaller {
         if (threadIdx.x == 0) out[result] = place;                                                                     \
     }                                                                                                                  \
     /* The running sum along n, from the end if backward: a warp for each 32 neighbouring lanes. */                    \
-    extern "C" __global__ void cumsum_##NAME(size_t lanes, size_t n, size_t inner, int backward, const T *x, T *out) { \
+    extern "C" __global__ void cumsum_##NAME(size_t lanes, size_t n, Size inner, int backward, const T *x, T *out) {   \
         EACH(lane, lanes) {                                                                                            \
             size_t at = lane / inner * n * inner + lane % inner;                                                       \
             double sum = 0.0;                                                                                          \

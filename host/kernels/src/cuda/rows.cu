@@ -14,17 +14,31 @@ template <class T> __device__ __forceinline__ T largest_of(const T *x, size_t n)
     return join_row<Larger>(most);
 }
 
+// Where a part of n elements begins: they are cut as evenly as can be.
+__device__ __forceinline__ size_t part_start_of(size_t n, size_t chunks, size_t chunk) { return n * chunk / chunks; }
+__device__ __forceinline__ size_t part_start(size_t n, size_t chunk) { return part_start_of(n, gridDim.y, chunk); }
+
+// The sum over the 8 threads of a column in a block of (32, 8). All of the block must call; all get it.
+__device__ __forceinline__ double join_column(double value, double (*of_threads)[32]) {
+    __syncthreads();
+    of_threads[threadIdx.y][threadIdx.x] = value;
+    __syncthreads();
+    value = of_threads[0][threadIdx.x];
+    for (int y = 1; y < 8; y++) value += of_threads[y][threadIdx.x];
+    return value;
+}
+
 #define ROWS(T, NAME)                                                                                                  \
-    extern "C" __global__ void softmax_##NAME(size_t rows, size_t n, int logarithm, const T *x, T *y) {                \
+    extern "C" __global__ void softmax_##NAME(size_t rows, Size n, int logarithm, const T *x, T *y) {                  \
         ROW(n)                                                                                                         \
         T most = largest_of(x + at, n);                                                                                \
         double sum = 0.0;                                                                                              \
         ALONG(i, n) sum += (double)exp(x[at + i] - most);                                                              \
         sum = join_row<Sum>(sum);                                                                                      \
-        T lse = most + (T)log(sum), factor = (T)(1.0 / sum);                                                           \
-        ALONG(i, n) y[at + i] = logarithm ? x[at + i] - lse : exp(x[at + i] - most) * factor;                          \
+        T shift = (T)log(sum), factor = (T)(1.0 / sum);                                                                \
+        ALONG(i, n) y[at + i] = logarithm ? (x[at + i] - most) - shift : exp(x[at + i] - most) * factor;               \
     }                                                                                                                  \
-    extern "C" __global__ void softmax_backward_##NAME(size_t rows, size_t n, int logarithm, const T *y, const T *d,   \
+    extern "C" __global__ void softmax_backward_##NAME(size_t rows, Size n, int logarithm, const T *y, const T *d,     \
                                                        T *dx) {                                                        \
         ROW(n)                                                                                                         \
         double sum = 0.0;                                                                                              \
@@ -34,7 +48,7 @@ template <class T> __device__ __forceinline__ T largest_of(const T *x, size_t n)
             logarithm ? d[at + i] - exp(y[at + i]) * along : y[at + i] * (d[at + i] - along);                          \
     }                                                                                                                  \
     /* mean is absent for the root mean square. */                                                                     \
-    extern "C" __global__ void norm_##NAME(size_t rows, size_t n, double epsilon, const T *x, const T *weight,         \
+    extern "C" __global__ void norm_##NAME(size_t rows, Size n, double epsilon, const T *x, const T *weight,           \
                                            const T *bias, T *y, T *mean, T *rstd) {                                    \
         ROW(n)                                                                                                         \
         double centre = 0.0, squares = 0.0;                                                                            \
@@ -59,7 +73,7 @@ template <class T> __device__ __forceinline__ T largest_of(const T *x, size_t n)
             y[at + i] = value;                                                                                         \
         }                                                                                                              \
     }                                                                                                                  \
-    extern "C" __global__ void norm_backward_##NAME(size_t rows, size_t n, const T *x, const T *weight, const T *mean, \
+    extern "C" __global__ void norm_backward_##NAME(size_t rows, Size n, const T *x, const T *weight, const T *mean,   \
                                                     const T *rstd, const T *d, T *dx) {                                \
         ROW(n)                                                                                                         \
         T m = mean ? mean[row] : (T)0, r = rstd[row];                                                                  \
@@ -77,7 +91,7 @@ template <class T> __device__ __forceinline__ T largest_of(const T *x, size_t n)
         }                                                                                                              \
     }                                                                                                                  \
     /* Of weight and bias: sums over the rows of each chunk, dw and db [chunks, n]. Blocks are (32, 8). */             \
-    extern "C" __global__ void norm_weights_##NAME(size_t rows, size_t n, const T *x, const T *mean, const T *rstd,    \
+    extern "C" __global__ void norm_weights_##NAME(size_t rows, Size n, const T *x, const T *mean, const T *rstd,      \
                                                    const T *d, double *dw, double *db) {                               \
         __shared__ double along_of[8][32], sum_of[8][32];                                                              \
         size_t column = (size_t)blockIdx.x * 32 + threadIdx.x;                                                         \
@@ -102,24 +116,24 @@ template <class T> __device__ __forceinline__ T largest_of(const T *x, size_t n)
             if (db) db[blockIdx.y * n + column] = sum;                                                                 \
         }                                                                                                              \
     }                                                                                                                  \
-    extern "C" __global__ void cross_entropy_##NAME(size_t rows, size_t n, double smoothing, const T *x,               \
+    extern "C" __global__ void cross_entropy_##NAME(size_t rows, Size n, double smoothing, const T *x,                 \
                                                     const uint32_t *target, T *lse, double *loss) {                    \
         ROW(n)                                                                                                         \
         T most = largest_of(x + at, n);                                                                                \
         double sum = 0.0, all = 0.0;                                                                                   \
-        ALONG(i, n) {                                                                                                  \
-            sum += (double)exp(x[at + i] - most);                                                                      \
-            all += (double)x[at + i];                                                                                  \
+        ALONG(i, n) sum += (double)exp(x[at + i] - most);                                                              \
+        double l = (double)most + log(join_row<Sum>(sum));                                                             \
+        if (smoothing > 0.0) {                                                                                         \
+            ALONG(i, n) all += (double)x[at + i];                                                                      \
+            all = join_row<Sum>(all);                                                                                  \
         }                                                                                                              \
-        T l = most + (T)log(join_row<Sum>(sum));                                                                       \
-        all = join_row<Sum>(all);                                                                                      \
         if (threadIdx.x == 0) {                                                                                        \
-            lse[row] = l;                                                                                              \
-            double value = (1.0 - smoothing) * (double)(l - x[at + target[row]]);                                      \
-            loss[row] = smoothing > 0.0 ? value + smoothing * ((double)l - all / (double)n) : value;                   \
+            lse[row] = (T)l;                                                                                           \
+            double value = (1.0 - smoothing) * (l - (double)x[at + target[row]]);                                      \
+            loss[row] = smoothing > 0.0 ? value + smoothing * (l - all / (double)n) : value;                           \
         }                                                                                                              \
     }                                                                                                                  \
-    extern "C" __global__ void cross_entropy_backward_##NAME(size_t rows, size_t n, double smoothing, double share,    \
+    extern "C" __global__ void cross_entropy_backward_##NAME(size_t rows, Size n, double smoothing, double share,      \
                                                              const T *d, const T *x, const T *lse,                     \
                                                              const uint32_t *target, T *dx) {                          \
         T scale = (T)((double)*d * share), spread = (T)(smoothing / (double)n);                                        \
@@ -132,7 +146,7 @@ template <class T> __device__ __forceinline__ T largest_of(const T *x, size_t n)
     }                                                                                                                  \
     /* Scores [heads, queries, n] of a block of queries, the first of them being query `first`, become probabilities:  \
        softmax(scale scores + mask), where causal hides what comes after the query. lse [heads, all queries]. */       \
-    extern "C" __global__ void attend_##NAME(size_t rows, size_t n, size_t queries, size_t first, size_t all,          \
+    extern "C" __global__ void attend_##NAME(size_t rows, Size n, Size queries, size_t first, size_t all,              \
                                              double scale, int causal, const T *mask, size_t of_head, T *scores, T *lse) { \
         ROW(n)                                                                                                         \
         size_t head = row / queries, query = first + row % queries;                                                    \
@@ -153,7 +167,7 @@ template <class T> __device__ __forceinline__ T largest_of(const T *x, size_t n)
         if (threadIdx.x == 0) lse[head * all + query] = nothing ? most : most + log((T)sum);                           \
     }                                                                                                                  \
     /* Scores become probabilities again, and dp = d_out v^T becomes ds = p (dp - d_out out). */                       \
-    extern "C" __global__ void attend_backward_##NAME(size_t rows, size_t n, size_t queries, size_t first, size_t all, \
+    extern "C" __global__ void attend_backward_##NAME(size_t rows, Size n, Size queries, size_t first, size_t all,     \
                                                       double scale, int causal, const T *mask, size_t of_head,         \
                                                       const T *lse, size_t width, const T *out, const T *d_out,        \
                                                       T *scores, T *dp) {                                              \
@@ -174,35 +188,77 @@ template <class T> __device__ __forceinline__ T largest_of(const T *x, size_t n)
             dp[at + i] = i < seen ? p * (dp[at + i] - along) : (T)0;                                                   \
         }                                                                                                              \
     }                                                                                                                  \
-    /* A block for each channel of x [batch, channels, inner]; with rows of threads as long as the block. */           \
-    extern "C" __global__ void batch_norm_##NAME(size_t batch, size_t channels, size_t inner, int training,            \
-                                                 double momentum, double epsilon, const T *x, T *running_mean,         \
-                                                 T *running_variance, T *mean, T *rstd) {                              \
+    /* Mean and sum of squared distances from it of each channel of x [batch, channels, inner] in one of the parts of  \
+       its elements: parts [chunks, 2, channels]. The grid is (channels, chunks). */                                   \
+    extern "C" __global__ void batch_norm_part_##NAME(size_t batch, Size channels, Size inner, const T *x,             \
+                                                      double *parts) {                                                 \
         size_t channel = blockIdx.x, count = batch * inner;                                                            \
-        if (!training) {                                                                                               \
-            if (threadIdx.x == 0) {                                                                                    \
-                mean[channel] = running_mean[channel];                                                                 \
-                rstd[channel] = (T)(1.0 / sqrt((double)running_variance[channel] + epsilon));                          \
-            }                                                                                                          \
-            return;                                                                                                    \
+        size_t first = part_start(count, blockIdx.y), end = part_start(count, blockIdx.y + 1);                         \
+        double mean = 0.0, squares = 0.0;                                                                              \
+        for (size_t i = first + threadIdx.x; i < end; i += blockDim.x) {                                               \
+            mean += (double)x[(i / inner * channels + channel) * inner + i % inner];                                   \
         }                                                                                                              \
-        double centre = 0.0, squares = 0.0;                                                                            \
-        ALONG(i, count) centre += (double)x[(i / inner * channels + channel) * inner + i % inner];                     \
-        centre = join_row<Sum>(centre) / (double)count;                                                                \
-        ALONG(i, count) {                                                                                              \
-            double distance = (double)x[(i / inner * channels + channel) * inner + i % inner] - centre;                \
+        mean = join_row<Sum>(mean) / (double)(end - first);                                                            \
+        for (size_t i = first + threadIdx.x; i < end; i += blockDim.x) {                                               \
+            double distance = (double)x[(i / inner * channels + channel) * inner + i % inner] - mean;                  \
             squares += distance * distance;                                                                            \
         }                                                                                                              \
         squares = join_row<Sum>(squares);                                                                              \
         if (threadIdx.x == 0) {                                                                                        \
+            parts[2 * blockIdx.y * channels + channel] = mean;                                                         \
+            parts[(2 * blockIdx.y + 1) * channels + channel] = squares;                                                \
+        }                                                                                                              \
+    }                                                                                                                  \
+    /* The same where inner is 1: threads along x take neighbouring channels. Blocks are (32, 8). */                   \
+    extern "C" __global__ void batch_norm_part_columns_##NAME(size_t batch, Size channels, const T *x, double *parts) {\
+        __shared__ double of_threads[8][32];                                                                           \
+        size_t channel = (size_t)blockIdx.x * 32 + threadIdx.x;                                                        \
+        size_t first = part_start(batch, blockIdx.y), end = part_start(batch, blockIdx.y + 1);                         \
+        double mean = 0.0, squares = 0.0;                                                                              \
+        if (channel < channels) {                                                                                      \
+            for (size_t i = first + threadIdx.y; i < end; i += 8) mean += (double)x[i * channels + channel];           \
+        }                                                                                                              \
+        mean = join_column(mean, of_threads) / (double)(end - first);                                                  \
+        if (channel < channels) {                                                                                      \
+            for (size_t i = first + threadIdx.y; i < end; i += 8) {                                                    \
+                double distance = (double)x[i * channels + channel] - mean;                                            \
+                squares += distance * distance;                                                                        \
+            }                                                                                                          \
+        }                                                                                                              \
+        squares = join_column(squares, of_threads);                                                                    \
+        if (threadIdx.y == 0 && channel < channels) {                                                                  \
+            parts[2 * blockIdx.y * channels + channel] = mean;                                                         \
+            parts[(2 * blockIdx.y + 1) * channels + channel] = squares;                                                \
+        }                                                                                                              \
+    }                                                                                                                  \
+    /* Mean and 1 / deviation of each channel: from the parts of `count` elements (Chan et al. 1979), by which the running\
+       statistics move; without parts, from the running statistics. */                                                 \
+    extern "C" __global__ void batch_norm_join_##NAME(size_t channels, size_t chunks, size_t count, double momentum,   \
+                                                      double epsilon, const uint32_t *fault, const double *parts,      \
+                                                      T *running_mean, T *running_variance, T *mean, T *rstd) {        \
+        EACH(channel, channels) {                                                                                      \
+            if (!parts) {                                                                                              \
+                mean[channel] = running_mean[channel];                                                                 \
+                rstd[channel] = (T)(1.0 / sqrt((double)running_variance[channel] + epsilon));                          \
+                continue;                                                                                              \
+            }                                                                                                          \
+            double centre = 0.0, squares = 0.0, seen = 0.0;                                                            \
+            for (size_t chunk = 0; chunk < chunks; chunk++) {                                                          \
+                double more = (double)(part_start_of(count, chunks, chunk + 1) - part_start_of(count, chunks, chunk)); \
+                double distance = parts[2 * chunk * channels + channel] - centre, all = seen + more;                   \
+                centre += distance * (more / all);                                                                     \
+                squares += parts[(2 * chunk + 1) * channels + channel] + distance * distance * (seen * more / all);    \
+                seen = all;                                                                                            \
+            }                                                                                                          \
             mean[channel] = (T)centre;                                                                                 \
             rstd[channel] = (T)(1.0 / sqrt(squares / (double)count + epsilon));                                        \
+            if (*fault) continue;                                                                                      \
             running_mean[channel] = (T)((1.0 - momentum) * (double)running_mean[channel] + momentum * centre);         \
             running_variance[channel] = (T)((1.0 - momentum) * (double)running_variance[channel] +                     \
                                             momentum * (squares / ((double)count - 1.0)));                             \
         }                                                                                                              \
     }                                                                                                                  \
-    extern "C" __global__ void batch_norm_apply_##NAME(size_t n, size_t channels, size_t inner, const T *x,            \
+    extern "C" __global__ void batch_norm_apply_##NAME(Size n, Size channels, Size inner, const T *x,                  \
                                                        const T *weight, const T *bias, const T *mean, const T *rstd,   \
                                                        T *y) {                                                         \
         EACH(i, n) {                                                                                                   \
@@ -211,23 +267,47 @@ template <class T> __device__ __forceinline__ T largest_of(const T *x, size_t n)
             y[i] = (x[i] - mean[c]) * factor + (bias ? bias[c] : (T)0);                                                \
         }                                                                                                              \
     }                                                                                                                  \
-    extern "C" __global__ void batch_norm_sums_##NAME(size_t batch, size_t channels, size_t inner, const T *x,         \
-                                                      const T *mean, const T *rstd, const T *d, T *dw, T *db) {        \
-        size_t channel = blockIdx.x;                                                                                   \
+    /* The gradients of weight and bias in one of the parts of each channel's elements: parts [chunks, 2, channels]. */\
+    extern "C" __global__ void batch_norm_sums_##NAME(size_t batch, Size channels, Size inner, const T *x,             \
+                                                      const T *mean, const T *rstd, const T *d, double *parts) {       \
+        size_t channel = blockIdx.x, count = batch * inner;                                                            \
+        size_t first = part_start(count, blockIdx.y), end = part_start(count, blockIdx.y + 1);                         \
+        T m = mean[channel], r = rstd[channel];                                                                        \
         double along = 0.0, sum = 0.0;                                                                                 \
-        ALONG(i, batch *inner) {                                                                                       \
+        for (size_t i = first + threadIdx.x; i < end; i += blockDim.x) {                                               \
             size_t at = (i / inner * channels + channel) * inner + i % inner;                                          \
-            along += (double)(d[at] * ((x[at] - mean[channel]) * rstd[channel]));                                      \
+            along += (double)(d[at] * ((x[at] - m) * r));                                                              \
             sum += (double)d[at];                                                                                      \
         }                                                                                                              \
         along = join_row<Sum>(along);                                                                                  \
         sum = join_row<Sum>(sum);                                                                                      \
         if (threadIdx.x == 0) {                                                                                        \
-            dw[channel] = (T)along;                                                                                    \
-            db[channel] = (T)sum;                                                                                      \
+            parts[2 * blockIdx.y * channels + channel] = along;                                                        \
+            parts[(2 * blockIdx.y + 1) * channels + channel] = sum;                                                    \
         }                                                                                                              \
     }                                                                                                                  \
-    extern "C" __global__ void batch_norm_backward_##NAME(size_t n, size_t channels, size_t inner, int training,       \
+    extern "C" __global__ void batch_norm_sums_columns_##NAME(size_t batch, Size channels, const T *x, const T *mean,  \
+                                                              const T *rstd, const T *d, double *parts) {              \
+        __shared__ double of_threads[8][32];                                                                           \
+        size_t channel = (size_t)blockIdx.x * 32 + threadIdx.x;                                                        \
+        size_t first = part_start(batch, blockIdx.y), end = part_start(batch, blockIdx.y + 1);                         \
+        double along = 0.0, sum = 0.0;                                                                                 \
+        if (channel < channels) {                                                                                      \
+            T m = mean[channel], r = rstd[channel];                                                                    \
+            for (size_t i = first + threadIdx.y; i < end; i += 8) {                                                    \
+                size_t at = i * channels + channel;                                                                    \
+                along += (double)(d[at] * ((x[at] - m) * r));                                                          \
+                sum += (double)d[at];                                                                                  \
+            }                                                                                                          \
+        }                                                                                                              \
+        along = join_column(along, of_threads);                                                                        \
+        sum = join_column(sum, of_threads);                                                                            \
+        if (threadIdx.y == 0 && channel < channels) {                                                                  \
+            parts[2 * blockIdx.y * channels + channel] = along;                                                        \
+            parts[(2 * blockIdx.y + 1) * channels + channel] = sum;                                                    \
+        }                                                                                                              \
+    }                                                                                                                  \
+    extern "C" __global__ void batch_norm_backward_##NAME(Size n, Size channels, Size inner, int training,             \
                                                           double count, const T *x, const T *weight, const T *mean,    \
                                                           const T *rstd, const T *dw, const T *db, const T *d, T *dx) { \
         EACH(i, n) {                                                                                                   \

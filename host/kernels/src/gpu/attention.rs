@@ -132,7 +132,12 @@ impl Gpu {
             gradient.contiguous(op)?,
         );
         let session = q.session();
-        let [dq, dk, dv] = [&q, &k, &v].map(|raw| Raw::full(op, session, raw.shape(), 0.0, raw.dtype()));
+        // Every element is written, unless there are no queries or no keys.
+        let nothing = shape.queries == 0 || shape.keys == 0;
+        let [dq, dk, dv] = [&q, &k, &v].map(|raw| match nothing {
+            true => Raw::full(op, session, raw.shape(), 0.0, raw.dtype()),
+            false => empty(op, session, raw.shape(), raw.dtype()),
+        });
         let (dq, dk, dv) = (dq?, dk?, dv?);
         let of_head = of_head(shape, mask.as_ref());
         let dm = match &mask {
@@ -201,13 +206,14 @@ impl Gpu {
                 &args,
             )?;
             // Keys and values see the queries of several blocks.
+            let beta = if block.query == 0 { 0.0 } else { 1.0 };
             let dv = keys(&dv, shape, &block, shape.value_width);
             product(
                 (shape.keys, shape.value_width, block.queries),
                 p.transposed(),
                 d_out,
                 1.0,
-                1.0,
+                beta,
                 dv,
             )?;
             let (of_q, of_k) = (
@@ -224,7 +230,7 @@ impl Gpu {
                 ds.transposed(),
                 of_q,
                 shape.scale,
-                1.0,
+                beta,
                 dk,
             )?;
             if let Some(dm) = &dm {

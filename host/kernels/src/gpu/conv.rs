@@ -154,7 +154,10 @@ impl Gpu {
     ) -> Result<Raw> {
         let (x, gradient) = (x.contiguous(op)?, gradient.contiguous(op)?);
         let session = x.session();
-        let dw = Raw::full(op, session, shape, 0.0, x.dtype())?;
+        let dw = match conv.batch * conv.output.0 * conv.output.1 {
+            0 => Raw::full(op, session, shape, 0.0, x.dtype())?,
+            _ => empty(op, session, shape, x.dtype())?,
+        };
         let (sizes, shapes) = (Sizes::of(conv), ConvShape::from(conv));
         for block in sizes.blocks(conv) {
             session.check_cancelled()?;
@@ -170,7 +173,7 @@ impl Gpu {
                     alpha: 1.0,
                     a: Matrix::of(&turned, width).every(sizes.outputs * width),
                     b: Matrix::of(&columns, width).transposed().every(sizes.window * width),
-                    beta: 1.0,
+                    beta: if block.first == 0 { 0.0 } else { 1.0 },
                     c: Matrix::of(&dw, sizes.window).every(sizes.outputs * sizes.window),
                 },
             )?;

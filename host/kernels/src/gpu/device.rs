@@ -32,6 +32,8 @@ const MODULES: [(&str, &str); 6] = [
 
 /// Smaller uploads are not worth a buffer of their own: the driver takes them at once.
 const STAGED: usize = 64 << 10;
+/// Bytes that one of the two buffers takes at most: page-locked memory is the whole machine's, and is in no job's budget.
+const PIECE: usize = 16 << 20;
 
 /// Words of what a kernel notes: the operation plus 1, the index, and the size.
 const FAULT: usize = 8;
@@ -43,13 +45,17 @@ pub(crate) struct Gpu {
     /// Copies to the card go beside the computation.
     copies: Arc<CudaStream>,
     functions: RwLock<HashMap<(&'static str, &'static str), CudaFunction>>,
-    fault: CudaSlice<u32>,
-    /// Whether a kernel may have noted something since that was last looked at.
-    checks: AtomicBool,
     /// The operations that check something, by their numbers.
     operations: Mutex<Vec<&'static str>>,
     staging: Mutex<Staging>,
     tf32: AtomicBool,
+}
+
+/// What kernels find wrong with a session's operands.
+pub(crate) struct Faults {
+    cell: CudaSlice<u32>,
+    /// Whether a kernel may have noted something since that was last looked at.
+    checks: AtomicBool,
 }
 
 // SAFETY: what it holds are handles of the driver, which may be used from any thread; the buffers of host memory behind pointers
@@ -92,7 +98,6 @@ impl Gpu {
         let copies = stream.context().new_stream()?;
         // SAFETY: all work is on one stream; the copies on the other are joined by events in `upload`.
         unsafe { device.disable_event_tracking() };
-        let fault = stream.alloc_zeros::<u32>(FAULT)?;
         if let Some(pool) = pool(&stream)? {
             // What is freed stays with the process until its session ends: memory from the operating system takes milliseconds.
             let mut keep = u64::MAX;
@@ -105,8 +110,6 @@ impl Gpu {
             stream,
             copies,
             functions: RwLock::default(),
-            fault,
-            checks: AtomicBool::new(false),
             operations: Mutex::default(),
             staging: Mutex::default(),
             tf32: AtomicBool::new(false),
@@ -181,7 +184,7 @@ impl Gpu {
             )));
         };
         let function = self.function(module, name, of).map_err(failed)?;
-        let pointers: smallvec::SmallVec<[u64; 16]> = args.iter().map(|arg| self.pointer(arg)).collect();
+        let pointers: smallvec::SmallVec<[u64; 16]> = args.iter().map(|arg| self.pointer(session, arg)).collect();
         let mut builder = self.stream.launch_builder(&function);
         for (arg, pointer) in args.iter().zip(&pointers) {
             match arg {
@@ -193,6 +196,7 @@ impl Gpu {
                 Arg::U64(value) => builder.arg(value),
                 Arg::F64(value) => builder.arg(value),
                 Arg::Shape(value) => builder.arg(*value),
+                Arg::Strides(value) => builder.arg(*value),
                 Arg::Table(value) => builder.arg(*value),
             };
         }
@@ -207,12 +211,14 @@ impl Gpu {
     }
 
     /// Where an argument's elements are; zero for what has none.
-    fn pointer(&self, arg: &Arg<'_>) -> u64 {
+    fn pointer(&self, session: &Session, arg: &Arg<'_>) -> u64 {
         match *arg {
             Arg::Of(raw) => self.address(raw, 0),
             Arg::At(raw, start) => self.address(raw, start),
             Arg::Maybe(raw) => raw.map_or(0, |raw| self.address(raw, 0)),
-            Arg::Fault => self.fault.device_ptr(&self.stream).0,
+            Arg::Fault => session
+                .faults()
+                .map_or(0, |faults| faults.cell.device_ptr(&self.stream).0),
             _ => 0,
         }
     }
@@ -265,7 +271,8 @@ impl Gpu {
                 cublas_sys::cudaDataType::CUDA_R_16BF,
                 cublas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
             ),
-            _ if self.tf32.load(Relaxed) => {
+            // What was short before it was widened has no digits that TF32 lacks.
+            _ if p.a.raw.is_widened() || p.b.raw.is_widened() || self.tf32.load(Relaxed) => {
                 let fast = cublas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32;
                 (cublas_sys::cudaDataType::CUDA_R_32F, fast)
             }
@@ -365,34 +372,61 @@ impl Gpu {
         ))
     }
 
+    /// A copy on the card, made piece by piece through the two buffers in turn.
     fn staged<T: DeviceRepr>(&self, values: &[T]) -> Result<CudaSlice<T>, DriverError> {
-        let bytes = size_of_val(values);
         self.stream.context().bind_to_thread()?;
         let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = staging.next;
-        staging.next = 1 - turn;
-        let buffer = Pinned::of(&mut staging.buffers[turn], bytes)?;
-        // SAFETY: the buffer holds so many bytes, and the copy that last read it is done; the slice is then written by that copy alone,
-        // on the stream that it was made on, before an event for which the computing stream waits. From there on it is that stream's.
-        unsafe {
-            std::ptr::copy_nonoverlapping(values.as_ptr().cast::<u8>(), buffer.memory.cast::<u8>(), bytes);
-            let slice = self.copies.alloc::<T>(values.len())?;
-            let source = std::slice::from_raw_parts(buffer.memory.cast::<u8>(), bytes);
-            let target = slice.leak();
-            let outcome = driver::memcpy_htod_async(target, source, self.copies.cu_stream())
-                .and_then(|()| driver::event::record(buffer.read, self.copies.cu_stream()))
-                .and_then(|()| {
-                    let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-                    driver::stream::wait_event(self.stream.cu_stream(), buffer.read, flags)
-                });
-            let slice = self.stream.upgrade_device_ptr::<T>(target, values.len());
-            outcome.map(|()| slice)
+        // SAFETY: every element is written by the copies below, on the stream that it was made on, before an event for which the
+        // computing stream waits. From there on it is that stream's.
+        let target = unsafe { self.copies.alloc::<T>(values.len()) }?.leak();
+        // SAFETY: a slice of plain numbers is bytes.
+        let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
+        let outcome = self.copy_through(&mut staging, bytes, target);
+        if outcome.is_err() {
+            // What was begun must not be written to memory that is someone else's by then.
+            let _ = self.copies.synchronize();
         }
+        // SAFETY: it was leaked above, with so many elements.
+        let slice = unsafe { self.stream.upgrade_device_ptr::<T>(target, values.len()) };
+        outcome.map(|()| slice)
+    }
+
+    /// Copies bytes to an address beside the computation, which goes on with what follows once they are there.
+    fn copy_through(&self, staging: &mut Staging, bytes: &[u8], target: sys::CUdeviceptr) -> Result<(), DriverError> {
+        for (piece, at) in bytes.chunks(PIECE).zip((0..).step_by(PIECE)) {
+            let turn = staging.next;
+            staging.next = 1 - turn;
+            let last = at + piece.len() == bytes.len();
+            let buffer = Pinned::of(&mut staging.buffers[turn], piece.len())?;
+            // SAFETY: the buffer holds so many bytes, and the copy that last read it is done; the target has room for all of them.
+            unsafe {
+                std::ptr::copy_nonoverlapping(piece.as_ptr(), buffer.memory.cast::<u8>(), piece.len());
+                let source = std::slice::from_raw_parts(buffer.memory.cast::<u8>(), piece.len());
+                driver::memcpy_htod_async(target + at as u64, source, self.copies.cu_stream())?;
+                driver::event::record(buffer.read, self.copies.cu_stream())?;
+                if last {
+                    let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+                    driver::stream::wait_event(self.stream.cu_stream(), buffer.read, flags)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A place for what kernels find wrong with a session's operands.
+    pub(crate) fn faults(&self) -> Result<Faults, String> {
+        let cell = self.stream.alloc_zeros::<u32>(FAULT);
+        Ok(Faults {
+            cell: cell.map_err(|error| error.to_string())?,
+            checks: AtomicBool::new(false),
+        })
     }
 
     /// The number under which a kernel notes what is wrong with an operation's operands.
-    pub(crate) fn checking(&self, op: &'static str) -> u32 {
-        self.checks.store(true, Relaxed);
+    pub(crate) fn checking(&self, session: &Session, op: &'static str) -> u32 {
+        if let Some(faults) = session.faults() {
+            faults.checks.store(true, Relaxed);
+        }
         let mut operations = self.operations.lock().unwrap_or_else(PoisonError::into_inner);
         let place = operations.iter().position(|known| *known == op).unwrap_or_else(|| {
             operations.push(op);
@@ -403,18 +437,21 @@ impl Gpu {
 
     /// What kernels have noted since it was last asked. Waits for them.
     pub(crate) fn settle(&self, session: &Session) -> Result<()> {
-        if !self.checks.swap(false, Relaxed) {
+        let Some(Faults { cell, checks }) = session.faults() else {
+            return Ok(());
+        };
+        if !checks.swap(false, Relaxed) {
             return Ok(());
         }
         let failed = |error: DriverError| session.device_failed("device", error.to_string());
-        let noted = self.stream.clone_dtoh(&self.fault).map_err(failed)?;
+        let noted = self.stream.clone_dtoh(cell).map_err(failed)?;
         let Some(number) = noted[0].checked_sub(1) else {
             return Ok(());
         };
-        let clear = [0u32; FAULT];
-        let target = self.fault.device_ptr(&self.stream).0;
-        // SAFETY: the cell has so many words.
-        unsafe { driver::memcpy_htod_sync(target, &clear) }.map_err(failed)?;
+        let target = cell.device_ptr(&self.stream).0;
+        // SAFETY: the cell has so many words, and what kernels note comes before and after it on their stream.
+        unsafe { driver::memset_d8_async(target, 0, FAULT * size_of::<u32>(), self.stream.cu_stream()) }
+            .map_err(failed)?;
         let operations = self.operations.lock().unwrap_or_else(PoisonError::into_inner);
         let long = |low: u32, high: u32| (u64::from(low) | u64::from(high) << 32) as i64;
         let (index, size) = (long(noted[1], noted[2]), long(noted[3], noted[4]));
@@ -424,6 +461,39 @@ impl Gpu {
             shapes: vec![],
             dtypes: vec![],
         }))
+    }
+
+    /// Compiles and loads all kernels that a training may need: later, a process may have shut itself off from the compiler.
+    pub(crate) fn load_kernels(&self, session: &Session) -> Result<()> {
+        use candle_core::cuda_backend::kernels;
+        let failed = |text: String| session.device_failed("device", text);
+        let ours = [
+            ("elementwise", "accumulate"),
+            ("index", "select_backward"),
+            ("optim", "adam"),
+            ("recurrent", "lstm_step"),
+            ("reduce", "sum_rows"),
+            ("rows", "softmax"),
+        ];
+        for (module, name) in ours {
+            self.function(module, name, "f32").map_err(failed)?;
+        }
+        let candles = [
+            (&kernels::AFFINE, "affine_f32"),
+            (&kernels::BINARY, "badd_f32"),
+            (&kernels::CAST, "cast_f32_f64"),
+            (&kernels::FILL, "fill_f32"),
+            (&kernels::INDEXING, "gather_u32_f32"),
+            (&kernels::REDUCE, "fast_sum_f32"),
+            (&kernels::TERNARY, "where_u8_f32"),
+            (&kernels::UNARY, "uexp_f32"),
+        ];
+        for (module, name) in candles {
+            self.device
+                .get_or_load_func(name, module)
+                .map_err(|error| failed(first_line(&error)))?;
+        }
+        Ok(())
     }
 
     /// Waits until everything is done.
@@ -499,5 +569,7 @@ fn first_line(error: &candle_core::Error) -> String {
 
 // SAFETY: plain numbers and device addresses, laid out as the kernels' struct.
 unsafe impl DeviceRepr for super::ConvShape {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for super::Strides {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for super::Table {}

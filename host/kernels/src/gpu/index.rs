@@ -1,19 +1,20 @@
 //! Elements by index, in windows, padded, turned round and sorted.
 
-use super::{Arg, Gpu, Launch, bytes, empty, f32_or_f64, suffix};
+use super::{Arg, Gpu, Launch, Strides, bytes, empty, f32_or_f64, suffix};
 use crate::cpu::index::{self, Dims};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::raw::Raw;
+use crate::session::Session;
 
 /// The number under which a kernel notes that an operation's index is out of range.
 #[cfg(feature = "cuda")]
-fn checking(gpu: &Gpu, op: &'static str) -> u32 {
-    gpu.checking(op)
+fn checking(gpu: &Gpu, session: &Session, op: &'static str) -> u32 {
+    gpu.checking(session, op)
 }
 
 #[cfg(not(feature = "cuda"))]
-fn checking(gpu: &Gpu, _op: &'static str) -> u32 {
+fn checking(gpu: &Gpu, _session: &Session, _op: &'static str) -> u32 {
     match *gpu {}
 }
 
@@ -26,7 +27,7 @@ impl Gpu {
         let args = [
             Arg::Size(x.count()),
             Arg::I64(size as i64),
-            Arg::U32(checking(self, op)),
+            Arg::U32(checking(self, x.session(), op)),
             Arg::Of(&x),
             Arg::Of(&out),
             Arg::Fault,
@@ -36,6 +37,22 @@ impl Gpu {
             x.session(),
             ("index", "indices", suffix(x.dtype())),
             Launch::each(x.count()),
+            &args,
+        )?;
+        Ok(out)
+    }
+
+    /// The elements of a tensor, which may lie anyhow, in row-major order.
+    pub(crate) fn gather_strided(&self, op: &'static str, x: &Raw) -> Result<Raw> {
+        let out = empty(op, x.session(), x.shape(), x.dtype())?;
+        let n = out.count();
+        let strides = Strides::of(x.shape(), x.candle().stride());
+        let args = [Arg::Size(n), Arg::Strides(&strides), Arg::Of(x), Arg::Of(&out)];
+        self.launch(
+            op,
+            x.session(),
+            ("index", "gather_strided", bytes(x.dtype())),
+            Launch::each(n),
             &args,
         )?;
         Ok(out)
@@ -242,6 +259,29 @@ impl Gpu {
             &args,
         )?;
         Ok(out)
+    }
+
+    /// Adds `source` to `out` in place at checked indices of its shape; where one comes up again, the order of the sum is the card's.
+    pub(crate) fn scatter_add(
+        &self,
+        op: &'static str,
+        out: &Raw,
+        dims: Dims,
+        indices: &Raw,
+        source: &Raw,
+    ) -> Result<()> {
+        let (source, indices, of) = (source.contiguous(op)?, indices.contiguous(op)?, f32_or_f64(op, out)?);
+        let n = source.count();
+        let args = [
+            Arg::Size(n),
+            Arg::Size(dims.n),
+            Arg::Size(n / (dims.outer * dims.inner).max(1)),
+            Arg::Size(dims.inner),
+            Arg::Of(&indices),
+            Arg::Of(&source),
+            Arg::Of(out),
+        ];
+        self.launch(op, out.session(), ("index", "scatter_add", of), Launch::each(n), &args)
     }
 
     /// The places of `f64` values in their order along n, as [`index::sort`].

@@ -24,6 +24,8 @@ pub(crate) mod recurrent;
 mod reduce;
 mod rows;
 
+#[cfg(feature = "cuda")]
+pub(crate) use device::Faults;
 pub(crate) use device::Gpu;
 pub(crate) use elementwise::{Binary, Unary};
 pub(crate) use loss::Loss;
@@ -39,6 +41,9 @@ use candle_core::Tensor as Candle;
 
 /// Threads of a block where each does some elements by itself.
 const THREADS: u32 = 256;
+
+/// Blocks that keep a card busy.
+const BUSY: usize = 512;
 
 /// What a kernel is called with. Tensors must be contiguous.
 #[derive(Clone, Copy)]
@@ -58,6 +63,7 @@ pub(crate) enum Arg<'a> {
     U64(u64),
     F64(f64),
     Shape(&'a ConvShape),
+    Strides(&'a Strides),
     Table(&'a Table),
 }
 
@@ -168,6 +174,38 @@ impl From<&Windows> for ConvShape {
             output.0,
             output.1,
         ])
+    }
+}
+
+/// Dimensions of a tensor that a kernel reads by its strides.
+pub(crate) const MOST_DIMENSIONS: usize = 8;
+
+/// Where the elements of a tensor lie, as the kernels take it: in elements, the first dimension first.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Strides {
+    rank: u32,
+    sizes: [u32; MOST_DIMENSIONS],
+    strides: [u32; MOST_DIMENSIONS],
+}
+
+impl Strides {
+    /// Of at most [`MOST_DIMENSIONS`]; those that lie as one count as one.
+    fn of(sizes: &[usize], strides: &[usize]) -> Self {
+        let mut all = Strides::default();
+        let mut at = 0;
+        for (&size, &stride) in sizes.iter().zip(strides).filter(|(size, _)| **size != 1) {
+            let (size, stride) = (size as u32, stride as u32);
+            if at > 0 && all.strides[at - 1] == size * stride {
+                all.sizes[at - 1] *= size;
+                all.strides[at - 1] = stride;
+            } else {
+                (all.sizes[at], all.strides[at]) = (size, stride);
+                at += 1;
+            }
+        }
+        all.rank = at as u32;
+        all
     }
 }
 

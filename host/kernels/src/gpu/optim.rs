@@ -117,7 +117,7 @@ impl Gpu {
         let name = update.rule;
         self.tables(parts, |table, blocks, of, some| {
             let numbers = update.numbers.iter().map(|&number| Arg::F64(number));
-            let args: SmallVec<[Arg<'_>; 8]> = std::iter::once(Arg::Table(table)).chain(numbers).collect();
+            let args: SmallVec<[Arg<'_>; 8]> = [Arg::Table(table), Arg::Fault].into_iter().chain(numbers).collect();
             let session = some[0].parameter.session();
             self.launch(op, session, ("optim", name, of), Launch::blocks(blocks), &args)?;
             for part in some {
@@ -135,17 +135,10 @@ impl Gpu {
         };
         let session = first.session();
         let mut sums = Vec::new();
-        let mut parts = Vec::with_capacity(gradients.len());
-        for raw in gradients {
-            parts.push(Part {
-                parameter: raw,
-                gradient: raw.contiguous(op)?,
-                master: None,
-                first: None,
-                second: None,
-                factors: [0.0; 2],
-            });
-        }
+        let parts = gradients
+            .iter()
+            .map(|raw| Ok(part(raw, raw.contiguous(op)?)))
+            .collect::<Result<Vec<_>>>()?;
         self.tables(&parts, |table, blocks, of, _| {
             let squares = empty(op, session, &[blocks], DType::F64)?;
             let args = [Arg::Table(table), Arg::Of(&squares)];
@@ -159,30 +152,43 @@ impl Gpu {
             sums.push(squares);
             Ok(())
         })?;
-        let all = Raw::concat(op, &sums.iter().collect::<Vec<_>>(), 0)?;
+        let all = match &sums[..] {
+            [one] => one.clone(),
+            several => Raw::concat(op, &several.iter().collect::<Vec<_>>(), 0)?,
+        };
         self.join(op, &all, DType::F64, 1.0).map(Some)
     }
 
-    /// x *= factor, in place.
-    pub(crate) fn scale(&self, op: &'static str, x: &Raw, factor: f64) -> Result<()> {
-        self.in_place(op, "scale", x, factor)
+    /// Each gradient times a factor, in place. They must be contiguous.
+    pub(crate) fn scale(&self, op: &'static str, gradients: &[Raw], factor: f64) -> Result<()> {
+        self.in_place(op, "scale", gradients, factor)
     }
 
-    /// Elements into -limit .. limit, in place; NaN stays.
-    pub(crate) fn limit(&self, op: &'static str, x: &Raw, limit: f64) -> Result<()> {
-        self.in_place(op, "limit", x, limit)
+    /// Each element of the gradients into -limit .. limit, in place; NaN stays. They must be contiguous.
+    pub(crate) fn limit(&self, op: &'static str, gradients: &[Raw], limit: f64) -> Result<()> {
+        self.in_place(op, "limit", gradients, limit)
     }
 
-    fn in_place(&self, op: &'static str, name: &'static str, x: &Raw, number: f64) -> Result<()> {
-        let args = [Arg::Size(x.count()), Arg::F64(number), Arg::Of(x)];
-        self.launch(
-            op,
-            x.session(),
-            ("optim", name, suffix(x.dtype())),
-            Launch::each(x.count()),
-            &args,
-        )?;
-        x.changed();
-        Ok(())
+    fn in_place(&self, op: &'static str, name: &'static str, gradients: &[Raw], number: f64) -> Result<()> {
+        let parts: Vec<_> = gradients.iter().map(|raw| part(raw, raw.clone())).collect();
+        self.tables(&parts, |table, blocks, of, some| {
+            let args = [Arg::Table(table), Arg::F64(number)];
+            let session = some[0].parameter.session();
+            self.launch(op, session, ("optim", name, of), Launch::blocks(blocks), &args)?;
+            some.iter().for_each(|part| part.parameter.changed());
+            Ok(())
+        })
+    }
+}
+
+/// A gradient alone.
+fn part(raw: &Raw, gradient: Raw) -> Part<'_> {
+    Part {
+        parameter: raw,
+        gradient,
+        master: None,
+        first: None,
+        second: None,
+        factors: [0.0; 2],
     }
 }

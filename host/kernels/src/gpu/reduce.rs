@@ -1,13 +1,10 @@
 //! Reductions over one dimension of [outer, n, inner].
 
-use super::{Arg, Gpu, Launch, empty, f32_or_f64};
+use super::{Arg, BUSY, Gpu, Launch, empty, f32_or_f64};
 use crate::cpu::index::Dims;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::raw::Raw;
-
-/// Blocks that keep a card busy.
-const BUSY: usize = 512;
 
 /// A reduction's kernels: of rows and columns.
 #[derive(Clone, Copy)]
@@ -15,6 +12,12 @@ struct Kernels {
     rows: &'static str,
     columns: &'static str,
 }
+
+/// Sums of parts, in `f64`.
+const PART: Kernels = Kernels {
+    rows: "sum_rows_part",
+    columns: "sum_columns_part",
+};
 
 impl Gpu {
     /// out [outer, inner], of the shape given: the sum over n, times `scale`. `x` is contiguous.
@@ -30,16 +33,12 @@ impl Gpu {
             self.reduce(op, whole, of, dims, 1, scale, x, &out)?;
             return Ok(out);
         }
-        let part = Kernels {
-            rows: "sum_rows_part",
-            columns: "sum_columns_part",
-        };
         let join = Kernels {
             rows: "sum_rows_join",
             columns: "sum_columns_join",
         };
         let parts = empty(op, x.session(), &[dims.outer, chunks, dims.inner], DType::F64)?;
-        self.reduce(op, part, of, dims, chunks, 1.0, x, &parts)?;
+        self.reduce(op, PART, of, dims, chunks, 1.0, x, &parts)?;
         self.reduce(op, join, of, Dims { n: chunks, ..dims }, 1, scale, &parts, &out)?;
         Ok(out)
     }
@@ -106,9 +105,16 @@ impl Gpu {
 
     /// Joins sums in `f64` [n] to one of `dtype`, of the shape of a scalar, times `scale`.
     pub(crate) fn join(&self, op: &'static str, parts: &Raw, dtype: DType, scale: f64) -> Result<Raw> {
+        let n = parts.count();
+        let all = Dims { outer: 1, n, inner: 1 };
+        let chunks = chunks(all);
+        if chunks > 1 {
+            let fewer = empty(op, parts.session(), &[chunks], DType::F64)?;
+            self.reduce(op, PART, "f64", all, chunks, 1.0, parts, &fewer)?;
+            return self.join(op, &fewer, dtype, scale);
+        }
         let out = empty(op, parts.session(), &[], dtype)?;
         let of = f32_or_f64(op, &out)?;
-        let n = parts.count();
         let args = [
             Arg::Size(1),
             Arg::Size(n),

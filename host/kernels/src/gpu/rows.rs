@@ -1,11 +1,12 @@
 //! What works on whole rows: softmax and normalisation.
 
-use super::{Arg, Gpu, Launch, THREADS, empty, f32_or_f64};
+use super::{Arg, BUSY, Gpu, Launch, THREADS, empty, f32_or_f64};
 use crate::cpu::index::Dims;
 use crate::cpu::norm::Channels;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::raw::Raw;
+use smallvec::SmallVec;
 
 /// Gradients of a normalisation: of x, weight and bias.
 pub(crate) type NormGradients = (Raw, Option<Raw>, Option<Raw>);
@@ -169,20 +170,36 @@ impl Gpu {
         let y = empty(op, session, x.shape(), x.dtype())?;
         let mean = empty(op, session, &[dims.c], x.dtype())?;
         let rstd = empty(op, session, &[dims.c], x.dtype())?;
+        let chunks = parts_of(dims);
+        let parts = match training {
+            Some(_) => {
+                let parts = empty(op, session, &[chunks, 2, dims.c], DType::F64)?;
+                let kernels = ["batch_norm_part", "batch_norm_part_columns"];
+                self.over_channels(op, kernels, dims, chunks, &[Arg::Of(&x), Arg::Of(&parts)], &x)?;
+                Some(parts)
+            }
+            None => None,
+        };
         let args = [
-            Arg::Size(dims.n),
             Arg::Size(dims.c),
-            Arg::Size(dims.inner),
-            Arg::I32(training.is_some().into()),
+            Arg::Size(chunks),
+            Arg::Size(dims.count()),
             Arg::F64(training.unwrap_or_default()),
             Arg::F64(epsilon),
-            Arg::Of(&x),
+            Arg::Fault,
+            Arg::Maybe(parts.as_ref()),
             Arg::Of(&running_mean),
             Arg::Of(&running_variance),
             Arg::Of(&mean),
             Arg::Of(&rstd),
         ];
-        self.launch(op, session, ("rows", "batch_norm", of), channels(dims.c), &args)?;
+        self.launch(
+            op,
+            session,
+            ("rows", "batch_norm_join", of),
+            Launch::each(dims.c),
+            &args,
+        )?;
         if training.is_some() {
             for (statistic, moved) in running.into_iter().zip([&running_mean, &running_variance]) {
                 match statistic.is_contiguous() {
@@ -223,22 +240,25 @@ impl Gpu {
         let (x, gradient, of) = (x.contiguous(op)?, gradient.contiguous(op)?, f32_or_f64(op, x)?);
         let weight = contiguous(op, weight)?;
         let session = x.session();
-        let (dw, db) = (
-            empty(op, session, &[dims.c], x.dtype())?,
-            empty(op, session, &[dims.c], x.dtype())?,
-        );
+        let chunks = parts_of(dims);
+        let parts = empty(op, session, &[chunks, 2, dims.c], DType::F64)?;
+        let kernels = ["batch_norm_sums", "batch_norm_sums_columns"];
         let args = [
-            Arg::Size(dims.n),
-            Arg::Size(dims.c),
-            Arg::Size(dims.inner),
             Arg::Of(&x),
             Arg::Of(mean),
             Arg::Of(rstd),
             Arg::Of(&gradient),
-            Arg::Of(&dw),
-            Arg::Of(&db),
+            Arg::Of(&parts),
         ];
-        self.launch(op, session, ("rows", "batch_norm_sums", of), channels(dims.c), &args)?;
+        self.over_channels(op, kernels, dims, chunks, &args, &x)?;
+        let all = Dims {
+            outer: 1,
+            n: chunks,
+            inner: 2 * dims.c,
+        };
+        let sums = self.sum(op, &parts, all, &[2, dims.c], 1.0)?.cast(op, x.dtype())?;
+        let [dw, db] = [0, 1].map(|part| sums.view(op, |t| t.narrow(0, part, 1)?.reshape(dims.c)));
+        let (dw, db) = (dw?, db?);
         let dx = empty(op, session, x.shape(), x.dtype())?;
         let n = x.count();
         let args = [
@@ -261,18 +281,47 @@ impl Gpu {
     }
 }
 
+impl Gpu {
+    /// Launches one of two kernels over parts of the channels of [batch, channels, inner]: the second where inner is 1.
+    fn over_channels(
+        &self,
+        op: &'static str,
+        [blocks, columns]: [&'static str; 2],
+        dims: Channels,
+        chunks: usize,
+        args: &[Arg<'_>],
+        x: &Raw,
+    ) -> Result<()> {
+        let mut all: SmallVec<[Arg<'_>; 8]> = [Arg::Size(dims.n), Arg::Size(dims.c)].into_iter().collect();
+        let (kernel, launch) = match dims.inner {
+            1 => (columns, Launch::columns(dims.c.div_ceil(32), chunks)),
+            inner => {
+                all.push(Arg::Size(inner));
+                let launch = Launch {
+                    grid: (dims.c, chunks),
+                    block: (THREADS, 1),
+                };
+                (blocks, launch)
+            }
+        };
+        all.extend_from_slice(args);
+        self.launch(op, x.session(), ("rows", kernel, f32_or_f64(op, x)?), launch, &all)
+    }
+}
+
+/// Into how many parts the elements of a channel are cut, by the sizes alone.
+fn parts_of(dims: Channels) -> usize {
+    let (blocks, least) = match dims.inner {
+        1 => (dims.c.div_ceil(32), 128),
+        _ => (dims.c, 4096),
+    };
+    (BUSY / blocks.max(1)).min(dims.count() / least).max(1)
+}
+
 /// Rows, and elements of a row.
 fn rows(x: &Raw) -> (usize, usize) {
     let n = x.shape().last().copied().unwrap_or(1);
     (x.count() / n.max(1), n)
-}
-
-/// A block for each channel.
-fn channels(channels: usize) -> Launch {
-    Launch {
-        grid: (channels, 1),
-        block: (THREADS, 1),
-    }
 }
 
 fn contiguous(op: &'static str, raw: Option<&Raw>) -> Result<Option<Raw>> {

@@ -70,11 +70,58 @@ impl Raw {
         })
     }
 
-    /// A copy with `source` added at the checked `u32` indices along a dimension.
+    /// A copy with `source` added at the checked `u32` indices along a dimension. Short floats are added up in `f32`.
     pub(crate) fn scatter_add(&self, op: &'static str, dim: usize, indices: &Raw, source: &Raw) -> Result<Raw> {
+        let dtype = self.dtype();
+        if dtype.is_half() {
+            let (base, source) = (self.cast(op, DType::F32)?, source.cast(op, DType::F32)?);
+            return base.scatter_add(op, dim, indices, &source)?.cast(op, dtype);
+        }
+        if let (Some(gpu), true) = (self.session().gpu(), dtype.is_float()) {
+            let out = self.copy(op)?;
+            gpu.scatter_add(op, &out, Dims::new(self.shape(), dim), indices, source)?;
+            return Ok(out);
+        }
         let (base, source) = (self.contiguous(op)?, source.contiguous(op)?);
-        Raw::make(op, self.session(), self.shape(), self.dtype(), || {
+        Raw::make(op, self.session(), self.shape(), dtype, || {
             base.candle().scatter_add(indices.candle(), source.candle(), dim)
+        })
+    }
+
+    /// Zeros of a shape with these gradients added at the checked `u32` indices (of their shape) along a dimension.
+    pub(crate) fn scattered(&self, op: &'static str, dim: usize, indices: &Raw, shape: &[usize]) -> Result<Raw> {
+        let dtype = self.dtype();
+        if dtype.is_half() {
+            return self
+                .cast(op, DType::F32)?
+                .scattered(op, dim, indices, shape)?
+                .cast(op, dtype);
+        }
+        let zeros = Raw::full(op, self.session(), shape, 0.0, dtype)?;
+        let Some(gpu) = self.session().gpu() else {
+            return zeros.scatter_add(op, dim, indices, self);
+        };
+        gpu.scatter_add(op, &zeros, Dims::new(shape, dim), indices, self)?;
+        Ok(zeros)
+    }
+
+    /// The derivative of [`Raw::select`], with these gradients: zeros of a shape with each slice added at its index. Short floats are
+    /// added up in `f32`: in a sum of many of them the next would no longer count.
+    fn select_backward(&self, op: &'static str, dim: usize, indices: &Raw, shape: &[usize]) -> Result<Raw> {
+        let dtype = self.dtype();
+        if dtype.is_half() {
+            return self
+                .cast(op, DType::F32)?
+                .select_backward(op, dim, indices, shape)?
+                .cast(op, dtype);
+        }
+        if let Some(gpu) = self.session().gpu() {
+            return gpu.select_backward(op, self, Dims::new(shape, dim), indices, shape);
+        }
+        let zeros = Raw::full(op, self.session(), shape, 0.0, dtype)?;
+        let gradients = self.contiguous(op)?;
+        Raw::make(op, self.session(), shape, dtype, || {
+            zeros.candle().index_add(indices.candle(), gradients.candle(), dim)
         })
     }
 }
@@ -96,14 +143,7 @@ impl Tensor {
         let raw = x.select(OP, dim, &indices)?;
         let (indices, shape): (_, Shape) = (indices.save(), x.shape().into());
         Ok(Tensor::record1(raw, self, move |g| {
-            if let (Some(gpu), false) = (g.session().gpu(), g.dtype().is_half()) {
-                return gpu.select_backward(OP, g, Dims::new(&shape, dim), indices.get()?, &shape);
-            }
-            let zero = Raw::full(OP, g.session(), &shape, 0.0, g.dtype())?;
-            let (g, indices) = (g.contiguous(OP)?, indices.get()?);
-            Raw::make(OP, g.session(), &shape, g.dtype(), || {
-                zero.candle().index_add(indices.candle(), g.candle(), dim)
-            })
+            g.select_backward(OP, dim, indices.get()?, &shape)
         }))
     }
 
@@ -117,7 +157,7 @@ impl Tensor {
         let raw = x.gather(OP, dim, &indices)?;
         let (indices, shape): (_, Shape) = (indices.save(), x.shape().into());
         Ok(Tensor::record1(raw, self, move |g| {
-            Raw::full(OP, g.session(), &shape, 0.0, g.dtype())?.scatter_add(OP, dim, indices.get()?, g)
+            g.scattered(OP, dim, indices.get()?, &shape)
         }))
     }
 

@@ -54,33 +54,49 @@ impl Raw {
 
     /// The sum over some dimensions, which fall away.
     pub(crate) fn sum(&self, op: &'static str, dims: &[usize]) -> Result<Raw> {
-        if dims.is_empty() {
-            return Ok(self.clone());
+        self.scaled_sum(op, dims, 1.0)
+    }
+
+    /// The sum over some dimensions times a factor. A short float is rounded at the end alone: its sum may be too large where its mean
+    /// is not.
+    pub(crate) fn scaled_sum(&self, op: &'static str, dims: &[usize], scale: f64) -> Result<Raw> {
+        let dtype = self.dtype();
+        if dtype.is_half() && !(dims.is_empty() && scale == 1.0) {
+            return self.cast(op, DType::F32)?.scaled_sum(op, dims, scale)?.cast(op, dtype);
         }
-        match self.dtype() {
-            DType::F32 | DType::F64 => {}
-            dtype if dtype.is_half() => return self.cast(op, DType::F32)?.sum(op, dims)?.cast(op, dtype),
-            dtype => {
-                let shape: Shape = (0..self.rank())
-                    .filter(|d| !dims.contains(d))
-                    .map(|d| self.shape()[d])
-                    .collect();
-                return Raw::make(op, self.session(), &shape, dtype, || {
+        if !dtype.is_float() || dims.is_empty() {
+            let shape: Shape = (0..self.rank())
+                .filter(|d| !dims.contains(d))
+                .map(|d| self.shape()[d])
+                .collect();
+            let sum = match dims {
+                [] => self.clone(),
+                dims => Raw::make(op, self.session(), &shape, dtype, || {
                     self.candle().contiguous()?.sum(dims)
-                });
-            }
+                })?,
+            };
+            return if scale == 1.0 {
+                Ok(sum)
+            } else {
+                sum.affine(op, scale, 0.0)
+            };
         }
         let lanes = self.lanes(op, dims)?;
         if let Some(gpu) = self.session().gpu() {
-            return gpu.sum(op, &lanes.raw, lanes.dims, &lanes.shape, 1.0);
+            return gpu.sum(op, &lanes.raw, lanes.dims, &lanes.shape, scale);
         }
-        with_float!(op, self, T => {
+        let sum = with_float!(op, self, T => {
             let x = lanes.raw.elements::<T>(op)?;
             Raw::build::<T>(op, self.session(), &lanes.shape, |out| {
                 reduce::sum(lanes.dims, &x, out);
                 Ok(())
             })
-        })
+        })?;
+        if scale == 1.0 {
+            Ok(sum)
+        } else {
+            sum.affine(op, scale, 0.0)
+        }
     }
 
     /// Puts reduced dimensions back with size one.
@@ -135,10 +151,7 @@ impl Tensor {
         let x = self.raw();
         let dims = dimensions(op, dims, x)?;
         let scale = scale(dims.iter().map(|&d| x.shape()[d]).product());
-        let mut raw = x.sum(op, &dims)?;
-        if scale != 1.0 {
-            raw = raw.affine(op, scale, 0.0)?;
-        }
+        let raw = x.scaled_sum(op, &dims, scale)?;
         let from: Shape = x.shape().into();
         let raw = finish(op, raw, &from, &dims, keep)?;
         Ok(Tensor::record1(raw, self, move |g| {
@@ -160,12 +173,9 @@ impl Tensor {
         let count: usize = dims.iter().map(|&d| raw.shape()[d]).product();
         let from: Shape = raw.shape().into();
         let scale = 1.0 / (count as f64 - correction).max(0.0);
-        let mean = raw
-            .sum(OP, &dims)?
-            .affine(OP, 1.0 / count as f64, 0.0)?
-            .kept(OP, &from, &dims)?;
+        let mean = raw.scaled_sum(OP, &dims, 1.0 / count as f64)?.kept(OP, &from, &dims)?;
         let centred = raw.sub(OP, &mean)?;
-        let variance = centred.mul(OP, &centred)?.sum(OP, &dims)?.affine(OP, scale, 0.0)?;
+        let variance = centred.mul(OP, &centred)?.scaled_sum(OP, &dims, scale)?;
         let result = finish(OP, variance, &from, &dims, keep)?;
         let centred = centred.save();
         Tensor::record1(result, &x, move |g| {
@@ -338,8 +348,7 @@ impl Tensor {
             let Some(g) = &gradients[0] else {
                 return Ok(smallvec![None]);
             };
-            let zero = Raw::full(OP, g.session(), &shape, 0.0, g.dtype())?;
-            Ok(smallvec![Some(zero.scatter_add(OP, dim, back.get()?, g)?)])
+            Ok(smallvec![Some(g.scattered(OP, dim, back.get()?, &shape)?)])
         });
         Ok((sorted, places))
     }

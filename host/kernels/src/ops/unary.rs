@@ -62,11 +62,12 @@ impl Tensor {
     /// The tensor in a type that fused functions compute in: `f16` and `bf16` as `f32`.
     pub(crate) fn widened(&self, op: &'static str) -> Result<Tensor> {
         floating(op, &[self.raw()])?;
-        if self.dtype().is_half() {
-            self.cast(DType::F32)
-        } else {
-            Ok(self.clone())
+        if !self.dtype().is_half() {
+            return Ok(self.clone());
         }
+        let wide = self.cast(DType::F32)?;
+        wide.raw().set_widened();
+        Ok(wide)
     }
 
     /// The tensor in a type that functions of single elements are computed from: the processor widens `f16` and `bf16` first, kernels on a

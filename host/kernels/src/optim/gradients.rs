@@ -42,24 +42,30 @@ pub(super) fn norm_squared(op: &'static str, gradients: &[Raw]) -> Result<f64> {
     Ok(sum)
 }
 
-/// Multiplies all elements in place.
-pub(super) fn scale(op: &'static str, gradient: &Raw, factor: f64) -> Result<()> {
-    if let Some(gpu) = gradient.session().gpu() {
-        return gpu.scale(op, gradient, factor);
+/// Multiplies all elements in place; of contiguous gradients.
+pub(super) fn scale(op: &'static str, gradients: &[Raw], factor: f64) -> Result<()> {
+    if let Some(gpu) = gradients.first().and_then(|gradient| gradient.session().gpu()) {
+        return gpu.scale(op, gradients, factor);
     }
-    with_stored!(op, gradient, T => gradient.write::<T>(op, |values| {
-        step::scale(values, factor);
-        Ok(())
-    }))
+    for gradient in gradients {
+        with_stored!(op, gradient, T => gradient.write::<T>(op, |values| {
+            step::scale(values, factor);
+            Ok(())
+        }))?;
+    }
+    Ok(())
 }
 
-/// Clamps all elements to -limit .. limit in place.
-pub(super) fn clamp(op: &'static str, gradient: &Raw, limit: f64) -> Result<()> {
-    if let Some(gpu) = gradient.session().gpu() {
-        return gpu.limit(op, gradient, limit);
+/// Clamps all elements to -limit .. limit in place; of contiguous gradients.
+pub(super) fn clamp(op: &'static str, gradients: &[Raw], limit: f64) -> Result<()> {
+    if let Some(gpu) = gradients.first().and_then(|gradient| gradient.session().gpu()) {
+        return gpu.limit(op, gradients, limit);
     }
-    with_stored!(op, gradient, T => gradient.write::<T>(op, |values| {
-        step::clamp(values, -limit, limit);
-        Ok(())
-    }))
+    for gradient in gradients {
+        with_stored!(op, gradient, T => gradient.write::<T>(op, |values| {
+            step::clamp(values, -limit, limit);
+            Ok(())
+        }))?;
+    }
+    Ok(())
 }

@@ -42,7 +42,7 @@ impl Slot {
         }
     }
 
-    /// Makes moments and master copy where they are missing, and counts the step. False without a gradient: then there is none.
+    /// Makes moments and master copy where they are missing. False without a gradient: then there is nothing to do.
     pub(super) fn prepare(&mut self, op: &'static str, rule: Rule) -> Result<bool> {
         if parameter(op, &self.parameter)?.gradient().is_none() {
             return Ok(false);
@@ -59,7 +59,6 @@ impl Slot {
         if raw.dtype().is_half() {
             self.refresh_master(op)?;
         }
-        self.steps += 1;
         Ok(true)
     }
 
@@ -73,12 +72,13 @@ impl Slot {
             master: self.master.as_ref().map(|master| &master.weights),
             first: self.moments.first(),
             second: self.moments.get(1),
-            factors: rule.factors(self.steps),
+            factors: rule.factors(self.steps + 1),
         })
     }
 
-    /// The kernel has rounded the master copy into the parameter.
+    /// The step has been made, and the master copy rounded into the parameter.
     pub(super) fn stepped(&mut self) {
+        self.steps += 1;
         if let Some(master) = &mut self.master {
             master.rounded = Some(self.parameter.raw().version());
         }
@@ -97,7 +97,7 @@ impl Slot {
             .master
             .as_ref()
             .map_or_else(|| raw.clone(), |master| master.weights.clone());
-        let (steps, moments) = (self.steps, &self.moments);
+        let (steps, moments) = (self.steps + 1, &self.moments);
         with_stored!(op, &raw, T => {
             type Wide = <T as step::Stored>::Wide;
             let gradient = gradient.elements::<T>(op)?;
@@ -119,16 +119,17 @@ impl Slot {
                     })
                 }),
             })?;
-            if let Some(master) = &mut self.master {
+            if self.master.is_some() {
                 let weights = weights.elements::<Wide>(op)?;
                 raw.write::<T>(op, |rounded| {
                     step::round(&weights, rounded);
                     Ok(())
                 })?;
-                master.rounded = Some(raw.version());
             }
             Ok(())
-        })
+        })?;
+        self.stepped();
+        Ok(())
     }
 
     /// The master copy. It is made at the first step. Where someone has changed the parameter since, by `assign` or by loading a

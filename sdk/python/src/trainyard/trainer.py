@@ -65,7 +65,9 @@ class Trainer:
         while done < self.epochs and not early.is_over() and not stopped:
             model.train()
             report = _Report(done, steps, self.epochs, validation[-1] if validation else None)
+            before = optimizer.skipped_steps
             stopped = self._epoch(optimizer, loss, report)
+            report.tell_skipped(optimizer, before)
             judged = None if stopped else self._validate(model, loss)
             if judged is not None:
                 report.validation = report.finite(judged, "validation loss")
@@ -95,6 +97,8 @@ class Trainer:
         for batch in self._training.batches(self.batch_size, report.epoch):
             if should_stop():
                 return True
+            reports = (report.step + 1) % every == 0
+            skipped = optimizer.skipped_steps if reports else 0
             value = loss(batch)
             if clip is None:
                 minimize(value)
@@ -104,8 +108,10 @@ class Trainer:
                 optimizer.clip_grad_norm(clip)
                 optimizer.step()
             report.step += 1
-            if report.step % every == 0:
-                report.loss = report.finite(value.item(), "loss")
+            if reports:
+                # A step that loss scaling skipped has changed nothing, and its loss need not be finite: the one before it stands.
+                if optimizer.skipped_steps == skipped:
+                    report.loss = report.finite(value.item(), "loss")
                 report.say()
         return False
 
@@ -171,6 +177,13 @@ class _Report:
         metrics = {"loss": self.loss, "validation_loss": self.validation}
         known = {name: value for name, value in metrics.items() if value is not None}
         run.update_progress(self.epoch * self.steps + min(self.step, self.steps), self.epochs * self.steps, **known)
+
+    def tell_skipped(self, optimizer: Optimizer, before: int) -> None:
+        """How many of the epoch's steps loss scaling skipped, if any; `before` is how many it had skipped at its beginning."""
+        skipped = optimizer.skipped_steps - before
+        if skipped > 0:
+            scale = f"{optimizer.loss_scale:.9g}"
+            run.info(f"epoch {self.epoch + 1}: loss scaling skipped {skipped} of {self.step} steps; the scale is now {scale}")
 
     def finite(self, value: float, name: str) -> float:
         if math.isfinite(value):

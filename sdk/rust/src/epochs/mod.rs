@@ -164,6 +164,7 @@ impl Epochs {
                 optimizer,
                 loss: None,
                 validation: history.validation.last().copied(),
+                skipped: optimizer.skipped_steps(),
                 stop: Rc::default(),
             };
             let validation = train(&mut epoch)?.into();
@@ -207,6 +208,8 @@ pub struct Epoch<'a> {
     /// The last loss that was read, and the validation loss of the epoch before.
     loss: Option<f64>,
     validation: Option<f64>,
+    /// Steps that loss scaling had skipped when it began.
+    skipped: usize,
     /// Set by the batches, which end early when someone stops the job.
     stop: Rc<Cell<bool>>,
 }
@@ -232,6 +235,9 @@ impl Epoch<'_> {
 
     /// One training step, with progress every so many steps.
     pub fn minimize(&mut self, loss: &Tensor) -> Result<()> {
+        self.step += 1;
+        let reports = self.step.is_multiple_of(self.steps.div_ceil(REPORTS_PER_EPOCH).max(1));
+        let skipped = reports.then(|| self.optimizer.skipped_steps());
         match self.settings.clip {
             None => self.optimizer.minimize(loss)?,
             Some(max_norm) => {
@@ -241,12 +247,12 @@ impl Epoch<'_> {
                 self.optimizer.step()?;
             }
         }
-        self.step += 1;
-        if self.step.is_multiple_of(self.steps.div_ceil(REPORTS_PER_EPOCH).max(1)) {
+        let Some(skipped) = skipped else { return Ok(()) };
+        // A step that loss scaling skipped has changed nothing, and its loss need not be finite: the one before it stands.
+        if self.optimizer.skipped_steps() == skipped {
             self.loss = Some(self.finite(loss.item()?, "loss")?);
-            self.report()?;
         }
-        Ok(())
+        self.report()
     }
 
     /// The mean of `loss` over the validation split, in evaluation mode; `None` where that split is empty, or when someone
@@ -267,6 +273,11 @@ impl Epoch<'_> {
     }
 
     fn finish(&mut self, validation: Option<f64>) -> Result<()> {
+        let skipped = self.optimizer.skipped_steps().saturating_sub(self.skipped);
+        if skipped > 0 {
+            let (epoch, steps, scale) = (self.index + 1, self.step, whole(self.optimizer.loss_scale()));
+            crate::info!("epoch {epoch}: loss scaling skipped {skipped} of {steps} steps; the scale is now {scale}");
+        }
         if let Some(loss) = validation {
             self.validation = Some(self.finite(loss, "validation loss")?);
         }
@@ -292,5 +303,26 @@ impl Epoch<'_> {
             "the {name} is no longer a finite number (epoch {epoch}, step {step}): try a smaller learning rate"
         )
         .into())
+    }
+}
+
+/// A scale in whole numbers: the code that formats others is as large as a small plugin.
+fn whole(scale: f64) -> String {
+    let rounded = |value: f64| (value + 0.5) as u64;
+    if scale < 1.0 {
+        format!("1/{}", rounded(1.0 / scale))
+    } else {
+        rounded(scale).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole;
+
+    #[test]
+    fn a_scale_is_told_in_whole_numbers() {
+        let told = [65_536.0, 1.0, 0.5, 2_f64.powi(-16), 2_f64.powi(40)].map(whole);
+        assert_eq!(told, ["65536", "1", "1/2", "1/65536", "1099511627776"]);
     }
 }

@@ -1,8 +1,8 @@
-//! Losses: the mean over all elements, a scalar.
+//! Losses: the mean over all elements, a scalar. Those of class indices are computed in `F32` where the network is of a shorter type.
 
 use crate::bindings::nn as raw;
 use crate::error::Result;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// The mean squared error of tensors of one shape.
 pub fn mse_loss(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
@@ -24,6 +24,14 @@ pub fn quantile_loss(prediction: &Tensor, target: &Tensor, quantile: f64) -> Res
     Tensor::wrap(raw::quantile_loss(prediction.raw(), target.raw(), quantile))
 }
 
+/// As autocast has it: a loss of `Bf16` or `F16` would be rounded, and loss scaling could make it infinite.
+fn wide(x: &Tensor) -> Result<Tensor> {
+    match x.dtype() {
+        DType::Bf16 | DType::F16 => x.cast(DType::F32),
+        _ => Ok(x.clone()),
+    }
+}
+
 /// Of logits [batch, classes] and class indices `[batch]` of `u32` or `i64`.
 pub fn cross_entropy(logits: &Tensor, target: &Tensor) -> Result<Tensor> {
     cross_entropy_smoothed(logits, target, 0.0)
@@ -31,12 +39,12 @@ pub fn cross_entropy(logits: &Tensor, target: &Tensor) -> Result<Tensor> {
 
 /// As [`cross_entropy`], with a part `smoothing` of each target, from 0 to 1, spread over all classes.
 pub fn cross_entropy_smoothed(logits: &Tensor, target: &Tensor, smoothing: f64) -> Result<Tensor> {
-    Tensor::wrap(raw::cross_entropy(logits.raw(), target.raw(), smoothing))
+    Tensor::wrap(raw::cross_entropy(wide(logits)?.raw(), target.raw(), smoothing))
 }
 
 /// As [`cross_entropy`], of log-probabilities.
 pub fn nll_loss(log_probabilities: &Tensor, target: &Tensor) -> Result<Tensor> {
-    Tensor::wrap(raw::nll_loss(log_probabilities.raw(), target.raw()))
+    Tensor::wrap(raw::nll_loss(wide(log_probabilities)?.raw(), target.raw()))
 }
 
 /// Of logits and targets from 0 to 1, of one shape.

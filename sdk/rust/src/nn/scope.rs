@@ -58,8 +58,8 @@ impl Scope {
 
     /// For evaluation and prediction: parameters are the tensors of `model`, not trainable, not in training mode.
     pub fn load(model: &Model) -> Self {
-        let first = model.state_dict().first().map(|(_, tensor)| tensor.dtype());
-        Self::root(first.unwrap_or(DType::F32), Some(model.clone()))
+        let types: Vec<DType> = model.state_dict().iter().map(|(_, tensor)| tensor.dtype()).collect();
+        Self::root(type_of(&types), Some(model.clone()))
     }
 
     fn root(dtype: DType, source: Option<Model>) -> Self {
@@ -75,8 +75,8 @@ impl Scope {
         }
     }
 
-    /// The type of the parameters, which the network's inputs are to be of: that of [`with_dtype`](Scope::with_dtype), or of the first
-    /// tensor of a model that was loaded.
+    /// The type of the parameters, which the network's inputs are to be of: that of [`with_dtype`](Scope::with_dtype), or what the tensors
+    /// of a model that was loaded tell: `Bf16` or `F16` if one is, else the first that is of floating-point numbers, else `F32`.
     pub fn dtype(&self) -> DType {
         self.shared.dtype
     }
@@ -187,8 +187,35 @@ impl Scope {
     }
 }
 
+/// What the parameters of a network are of, by the types of all its tensors: in a network of a short type its buffers are `F32`, and
+/// there may be indices in any.
+fn type_of(types: &[DType]) -> DType {
+    let first = |among: &[DType]| types.iter().copied().find(|dtype| among.contains(dtype));
+    first(&[DType::Bf16, DType::F16])
+        .or_else(|| first(&[DType::F32, DType::F64]))
+        .unwrap_or(DType::F32)
+}
+
 impl Default for Scope {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DType, type_of};
+
+    #[test]
+    fn a_loaded_network_is_of_the_short_type_that_one_of_its_tensors_has() {
+        assert_eq!(type_of(&[DType::F32, DType::Bf16, DType::F32]), DType::Bf16);
+        assert_eq!(type_of(&[DType::I64, DType::F32, DType::F16]), DType::F16);
+    }
+
+    #[test]
+    fn without_one_it_is_of_the_first_floating_point_type() {
+        assert_eq!(type_of(&[DType::U32, DType::F64, DType::F32]), DType::F64);
+        assert_eq!(type_of(&[DType::U32, DType::U8]), DType::F32);
+        assert_eq!(type_of(&[]), DType::F32);
     }
 }

@@ -6,7 +6,7 @@ from typing import Any, Optional, Tuple, Union
 
 from .. import _host
 from ..errors import DTypeError
-from ..tensor import Tensor, _promoted
+from ..tensor import Tensor, _promoted, bfloat16, float16
 
 __all__ = [
     "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv1d", "conv2d",
@@ -220,6 +220,11 @@ def one_hot(x: Tensor, num_classes: int) -> Tensor:
 # Losses: the mean over all elements, unless `reduction` says otherwise. Both operands become of the wider type of the two.
 
 
+def _wide(input: Tensor) -> Tensor:
+    """As autocast has it: a loss of `float16` or `bfloat16` would be rounded, and loss scaling could make it infinite."""
+    return input.float() if input.dtype in (float16, bfloat16) else input
+
+
 def _loss(operation: Any, input: Tensor, target: Tensor, *numbers: float) -> Tensor:
     try:
         return operation(input, target, *numbers)
@@ -264,9 +269,10 @@ def quantile_loss(input: Tensor, target: Tensor, quantile: float) -> Tensor:
 
 
 def cross_entropy(input: Tensor, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
-    """input [batch, classes] of logits, target [batch] of class indices."""
+    """input [batch, classes] of logits, target [batch] of class indices. Of a short type it is computed in `float32`."""
     if reduction != "mean" and label_smoothing:
         raise NotImplementedError("label_smoothing goes with reduction='mean' alone")
+    input = _wide(input)
     return _reduced(
         lambda: -_nn.log_softmax(input, 1).gather(1, target.unsqueeze(1)).squeeze(1),
         input,
@@ -277,7 +283,7 @@ def cross_entropy(input: Tensor, target: Tensor, reduction: str = "mean", label_
 
 def nll_loss(input: Tensor, target: Tensor) -> Tensor:
     """As `cross_entropy`, of log-probabilities."""
-    return _nn.nll_loss(input, target)
+    return _nn.nll_loss(_wide(input), target)
 
 
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor) -> Tensor:
@@ -286,7 +292,8 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor) -> Tensor:
 
 
 def binary_cross_entropy(input: Tensor, target: Tensor) -> Tensor:
-    """Of probabilities; logarithms are at least -100, as PyTorch's."""
+    """Of probabilities; logarithms are at least -100, as PyTorch's. Of a short type it is computed in `float32`."""
+    input = _wide(input)
     losses = target * input.log().clamp(min=-100) + (1 - target) * (1 - input).log().clamp(min=-100)
     return -losses.mean()
 

@@ -239,6 +239,8 @@ class RMSNorm(Module):
 class BatchNorm1d(Module):
     """Normalises each channel over the batch. Buffers: `running_mean`, `running_var` (there is no `num_batches_tracked`)."""
 
+    _wide_buffers = ("running_mean", "running_var")
+
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum

@@ -24,10 +24,14 @@ class Module:
     """
 
     training: bool
+    #: Buffers that stay `float32` in a network of `float16` or `bfloat16`: those in which small changes add up.
+    _wide_buffers: Tuple[str, ...] = ()
 
     def __init__(self) -> None:
         own = self.__dict__
         own["_parameters"], own["_buffers"], own["_modules"] = {}, {}, {}
+        # Buffers that are not persistent.
+        own["_unsaved"] = set()
         own["training"] = True
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -73,9 +77,11 @@ class Module:
     def register_buffer(self, name: str, tensor: Optional[Tensor], persistent: bool = True) -> None:
         """Keeps a tensor that is state but no parameter; `persistent` ones are in `state_dict`."""
         self._check(name)
-        if tensor is not None and persistent:
-            self.__dict__["_buffers"][name] = tensor
-        self.__dict__[name] = tensor
+        own = self.__dict__
+        if tensor is not None:
+            own["_buffers"][name] = tensor
+        (own["_unsaved"].discard if persistent else own["_unsaved"].add)(name)
+        own[name] = tensor
 
     def add_module(self, name: str, module: Optional[Module]) -> None:
         """Sets a module by its name."""
@@ -127,12 +133,14 @@ class Module:
         return (value for _, value in self.named_buffers())
 
     def state_dict(self) -> Dict[str, Tensor]:
-        """Parameters and buffers by their paths, in the order of the modules. They are the tensors themselves, not copies."""
+        """Parameters and persistent buffers by their paths, in the order of the modules. They are the tensors themselves, not copies."""
         state: Dict[str, Tensor] = {}
         for path, module in self.named_modules():
+            own = module.__dict__
             for kind in ("_parameters", "_buffers"):
-                for name, value in module.__dict__[kind].items():
-                    state[f"{path}.{name}" if path else name] = value
+                for name, value in own[kind].items():
+                    if kind == "_parameters" or name not in own["_unsaved"]:
+                        state[f"{path}.{name}" if path else name] = value
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> None:
@@ -187,10 +195,11 @@ class Module:
         return self
 
     def to(self, *args: Any, dtype: Any = None, **_: Any) -> Module:
-        """With parameters of another floating-point type. A device is ignored: the job has one.
+        """With parameters and floating-point buffers of another floating-point type. A device is ignored: the job has one.
 
-        The parameters are new ones, with the old values: make the optimiser afterwards. Buffers of a network of `float16` or `bfloat16`
-        are `float32`, so that running statistics keep their digits. Inputs are to be of the parameters' type.
+        The parameters are new ones, with the old values: make the optimiser afterwards. In a network of `float16` or `bfloat16` the
+        running statistics of batch normalisation are `float32`, so that they keep their digits. Inputs are to be of the parameters'
+        type. What is refused leaves the network as it was.
         """
         for value in args:
             if isinstance(value, Tensor):
@@ -202,20 +211,27 @@ class Module:
         dtype = _dtype(dtype, None)
         if not dtype.is_floating_point:
             raise TypeError(f"a network's parameters are floating-point, not {dtype!r}")
-        made: Dict[int, Tuple[Parameter, Parameter]] = {}
-        wide = float32 if dtype in (float16, bfloat16) else dtype
+        changes: List[Tuple[Module, str, Tensor, Any]] = []
         for module in self.modules():
-            for name, old in list(module.__dict__["_parameters"].items()):
+            wide = module._wide_buffers if dtype in (float16, bfloat16) else ()
+            for name, old in module.__dict__["_parameters"].items():
                 if old.dtype == dtype:
                     continue
                 if old.__dict__.get("_optimizer", lambda: None)() is not None:
                     raise RuntimeError("an optimiser has these parameters already: call to() first, then make the optimiser")
-                if id(old) not in made:
-                    made[id(old)] = (old, Parameter(old.detach().to(dtype), old.requires_grad))
-                setattr(module, name, made[id(old)][1])
-            for name, buffer in list(module.__dict__["_buffers"].items()):
-                if buffer.is_floating_point() and buffer.dtype != wide:
-                    setattr(module, name, buffer.detach().to(wide))
+                changes.append((module, name, old, dtype))
+            for name, old in module.__dict__["_buffers"].items():
+                wanted = float32 if name in wide else dtype
+                if old.is_floating_point() and old.dtype != wanted:
+                    changes.append((module, name, old, wanted))
+        # What several modules share they share afterwards, too.
+        made: Dict[Tuple[int, Any], Tensor] = {}
+        for _, _, old, wanted in changes:
+            if (id(old), wanted) not in made:
+                new = old.detach().to(wanted)
+                made[id(old), wanted] = Parameter(new, old.requires_grad) if isinstance(old, Parameter) else new
+        for module, name, old, wanted in changes:
+            setattr(module, name, made[id(old), wanted])
         return self
 
     def half(self) -> Module:

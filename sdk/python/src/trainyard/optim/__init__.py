@@ -9,7 +9,7 @@ Parameters of `bfloat16` and `float16` have a master copy in `float32` in the ho
 
 `"dynamic"` begins with 65536 and follows what the gradients bear, as PyTorch's `GradScaler` does; a dict with its `init_scale`,
 `growth_factor`, `backoff_factor` or `growth_interval` changes the defaults, and a number stays as it is. A step with a gradient that is
-not finite is skipped.
+not finite is skipped. Several groups of parameters are refused: each would have a scale of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DYNAMIC = {"init_scale": 65536.0, "growth_factor": 2.0, "backoff_factor": 0.5, 
 
 
 class Optimizer:
-    """The base of optimisers. Each group of parameters has options of its own in `param_groups`."""
+    """The base of optimisers. Each group of parameters has options of its own in `param_groups`; loss scaling takes one group alone."""
 
     def __init__(self, params: Groups, defaults: Dict[str, Any], loss_scaling: Scaling = None) -> None:
         self._scaling = loss_scaling
@@ -50,7 +50,7 @@ class Optimizer:
         raise NotImplementedError
 
     def add_param_group(self, group: Dict[str, Any]) -> None:
-        """Parameters (`params`) with options of their own."""
+        """Parameters (`params`) with options of their own. With loss scaling there cannot be a second group."""
         members = group["params"]
         members = [members] if isinstance(members, Tensor) else list(members)
         for member in members:

@@ -527,6 +527,111 @@ assert nn.Linear(2, 2).double()(torch.ones(1, 2).double()).dtype == torch.float6
 }
 
 #[test]
+fn buffers_become_of_the_type_of_the_parameters_and_a_refused_type_changes_nothing() {
+    holds(
+        r#"
+class Positional(nn.Module):
+    def __init__(self, persistent):
+        super().__init__()
+        self.line = nn.Linear(3, 3)
+        self.register_buffer("positions", torch.arange(12).reshape(4, 3).float() / 10, persistent)
+        self.register_buffer("order", torch.arange(4), persistent)
+        self.norm = nn.BatchNorm1d(4)
+
+    def forward(self, x):
+        return self.norm(self.line(x) + self.positions)
+
+for persistent in (True, False):
+    net = Positional(persistent).bfloat16()
+    assert {name: b.dtype for name, b in net.named_buffers()} == {
+        "positions": torch.bfloat16, "order": torch.int64, "norm.running_mean": torch.float32, "norm.running_var": torch.float32,
+    }
+    assert net(torch.randn(8, 4, 3).bfloat16()).dtype == torch.bfloat16
+    assert ("positions" in net.state_dict()) == persistent
+    assert {b.dtype for b in net.double().buffers()} == {torch.float64, torch.int64}
+    assert net.norm.weight.dtype == torch.float64
+
+# What several modules share they share afterwards; what is refused changes nothing.
+table = torch.ones(3)
+shared = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+for layer in shared:
+    layer.register_buffer("table", table)
+before = dict(shared.state_dict())
+opt = optim.SGD(shared[1].parameters(), lr=0.1)
+try:
+    shared.half()
+    assert False
+except RuntimeError as error:
+    assert "optimiser" in str(error)
+after = shared.state_dict()
+assert list(after) == list(before) and all(after[name] is before[name] for name in before)
+del opt
+assert shared.half()[0].table is shared[1].table and shared[0].table.dtype == torch.float16
+"#,
+    );
+}
+
+#[test]
+fn losses_of_short_types_are_computed_in_float32() {
+    holds(
+        r#"
+logits, classes = torch.randn(16, 5), torch.randint(0, 5, (16,)).to(torch.uint32)
+targets = (torch.rand(16, 5) > 0.5).float()
+for dtype in (torch.float16, torch.bfloat16):
+    short = logits.to(dtype)
+    log_probabilities, probabilities = F.log_softmax(short, 1), F.sigmoid(short)
+    for loss, exact in (
+        (F.cross_entropy(short, classes), F.cross_entropy(short.float(), classes)),
+        (F.cross_entropy(short, classes, label_smoothing=0.1), F.cross_entropy(short.float(), classes, label_smoothing=0.1)),
+        (F.cross_entropy(short, classes, reduction="sum"), F.cross_entropy(short.float(), classes, reduction="sum")),
+        (F.nll_loss(log_probabilities, classes), F.nll_loss(log_probabilities.float(), classes)),
+        (F.binary_cross_entropy(probabilities, targets), F.binary_cross_entropy(probabilities.float(), targets)),
+        (F.binary_cross_entropy(probabilities, targets.to(dtype)), F.binary_cross_entropy(probabilities.float(), targets)),
+    ):
+        assert loss.dtype == torch.float32 and loss.tolist() == exact.tolist()
+    weight = nn.Parameter(short)
+    F.cross_entropy(weight, classes).backward()
+    assert weight.grad.dtype == dtype
+assert F.cross_entropy(logits.double(), classes).dtype == torch.float64
+"#,
+    );
+}
+
+#[test]
+fn a_step_that_loss_scaling_skipped_does_not_end_a_training() {
+    holds(
+        r#"
+def train_with(scaling, infinite, epochs=2):
+    net = nn.Linear(data.inputs, data.outputs).half()
+    calls = []
+
+    def loss(batch):
+        y = net(batch.x.flatten(1).half()).float().reshape(batch.y.shape)
+        value = F.mse_loss(y, batch.y)
+        if net.training:
+            calls.append(None)
+            if infinite(len(calls)):
+                value = value * float("inf")
+        return value
+
+    opt = optim.SGD(net.parameters(), lr=1e-4, loss_scaling=scaling)
+    trainyard.Trainer(epochs).fit(net, opt, loss)
+    assert opt.skipped_steps == sum(map(infinite, range(1, len(calls) + 1)))
+    return opt
+
+opt = train_with("dynamic", lambda step: step in (1, 3))
+assert opt.loss_scale == 2.0**14
+train_with(128, lambda step: step == 2)
+try:
+    train_with(None, lambda step: step == 1)
+    assert False
+except ArithmeticError as error:
+    print("without scaling:", error)
+"#,
+    );
+}
+
+#[test]
 fn handles_are_freed_as_soon_as_nobody_holds_them() {
     let body = "import gc\ngc.disable()\nnet = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))\n\
                 opt = optim.Adam(net.parameters())\nx, y = torch.randn(16, 8), torch.zeros(16, 1)\n\

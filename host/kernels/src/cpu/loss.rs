@@ -200,17 +200,18 @@ pub fn cross_entropy<T: Real, I: Index>(
             move || {
                 let mut sum = 0.0;
                 for ((x, target), lse) in logits.chunks_exact(classes).zip(targets).zip(lse) {
-                    *lse = logsumexp_row(x);
+                    let all = logsumexp_row(x);
+                    *lse = T::from_f64(all);
                     // Checked above.
                     let chosen = x[target.position(classes).unwrap_or_default()];
-                    sum += (1.0 - smoothing) * (*lse - chosen).to_f64();
+                    sum += (1.0 - smoothing) * (all - chosen.to_f64());
                     if smoothing > 0.0 {
                         let mean = par::sum(
                             x,
                             #[inline(always)]
                             move |x| x.to_f64(),
                         ) / classes as f64;
-                        sum += smoothing * (lse.to_f64() - mean);
+                        sum += smoothing * (all - mean);
                     }
                 }
                 sum

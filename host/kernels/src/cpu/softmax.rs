@@ -101,17 +101,17 @@ pub fn logsumexp<T: Real>(n: usize, x: &[T], out: &mut [T]) {
         x,
         out,
         #[inline(always)]
-        move |x| logsumexp_row(x),
+        move |x| T::from_f64(logsumexp_row(x)),
     );
 }
 
 /// Of one row; to be called within [`par::wide`].
 #[inline(always)]
-pub(super) fn logsumexp_row<T: Real>(x: &[T]) -> T {
+pub(super) fn logsumexp_row<T: Real>(x: &[T]) -> f64 {
     let max = par::max(x);
     // Infinity minus infinity would be NaN where the result is that infinity.
     let shift = if max.is_finite() { max } else { T::ZERO };
-    T::from_f64(par::sum_exp(x, shift)).ln() + shift
+    libm::log(par::sum_exp(x, shift)) + shift.to_f64()
 }
 
 /// From x and the output `[rows]`: dx = d_out exp(x - out) in each row of n elements.

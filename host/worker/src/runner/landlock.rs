@@ -2,7 +2,7 @@
 //!
 //! On a card the driver opens files later, too: its devices, its libraries, and what the kernel tells of machine and process. It
 //! starts threads of its own before that, and a thread keeps the rules that it was born with: so they are born with wider
-//! ones.
+//! ones. The layers intersect: what is to be allowed later is in both.
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset,
@@ -41,6 +41,9 @@ const READ_AT_FIRST: [&str; 9] = [
     "/sys",
     "/usr",
 ];
+/// Where threads get their names. The driver names its own, at its start and later, and some versions refuse to start where they cannot.
+/// Of other processes this says nothing: it is this one's folder, under the number that it has at the time.
+const THREADS: &str = "/proc/self/task";
 /// What it writes to while it starts.
 const WRITTEN_AT_FIRST: [&str; 4] = ["/dev/null", "/dev/shm", "/dev/zero", "/tmp"];
 
@@ -52,7 +55,7 @@ pub(super) fn restrict(scratch: &Path, card: bool) -> Result<Option<String>, Str
         for path in READ.iter().map(PathBuf::from).chain(libraries()).chain(cache()) {
             rules = allow_if_there(rules, &path, AccessFs::ReadFile | AccessFs::ReadDir)?;
         }
-        rules = devices(rules)?;
+        rules = threads(devices(rules)?)?;
     }
     told(rules.restrict_self().map_err(|error| error.to_string())?)
 }
@@ -67,7 +70,7 @@ pub(super) fn restrict_driver(scratch: &Path) -> Result<(), String> {
     for path in WRITTEN_AT_FIRST.iter().map(PathBuf::from).chain(cache()) {
         rules = allow_if_there(rules, &path, kept() | AccessFs::ReadDir | AccessFs::MakeDir)?;
     }
-    rules = devices(rules)?;
+    rules = threads(devices(rules)?)?;
     rules.restrict_self().map(drop).map_err(|error| error.to_string())
 }
 
@@ -109,6 +112,18 @@ fn devices(mut rules: RulesetCreated) -> Result<RulesetCreated, String> {
             rules = allow_if_there(rules, &entry.path(), used)?;
         }
     }
+    Ok(rules)
+}
+
+/// The names of this process's threads.
+fn threads(rules: RulesetCreated) -> Result<RulesetCreated, String> {
+    let used = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::WriteFile | AccessFs::Truncate;
+    let folder = PathFd::new(THREADS).map_err(|error| format!("{THREADS}: {error}"))?;
+    let rules = rules
+        .add_rule(PathBeneath::new(&folder, used))
+        .map_err(|error| format!("{THREADS}: {error}"))?;
+    // A rule is bound to what the kernel holds of the folder, which it may forget and make anew while nobody has it open.
+    std::mem::forget(folder);
     Ok(rules)
 }
 

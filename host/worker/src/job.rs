@@ -374,7 +374,9 @@ impl Job<'_> {
                 started = pool.start_on(seat) => started.map_err(|error| {
                     let why = match error {
                         ProcessError::Died { stderr, how } => stderr.last().cloned().unwrap_or(how),
-                        error => error.to_string(),
+                        error @ ProcessError::NotReady { .. } => error.to_string(),
+                        // The machine's doing, not the card's.
+                        error => return Failure::from(error),
                     };
                     Failure::Card(on_card(seat, &format!("the card cannot be opened: {why}")))
                 })?,

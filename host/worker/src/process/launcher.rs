@@ -120,10 +120,9 @@ impl Launcher {
             // Somebody may have killed it: another may do better.
             Ok(Err(died @ ProcessError::Died { .. })) => Err(died),
             Ok(Err(error)) => Err(ProcessError::Start(error.to_string())),
-            Err(_) => Err(ProcessError::Start(format!(
-                "it was not ready after {} s",
-                patience.as_secs()
-            ))),
+            Err(_) => Err(ProcessError::NotReady {
+                seconds: patience.as_secs(),
+            }),
         }
     }
 }

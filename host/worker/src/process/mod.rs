@@ -19,6 +19,12 @@ pub enum ProcessError {
     /// It could not be started.
     #[error("the runner could not be started: {0}")]
     Start(String),
+    /// It was started, and said nothing for too long.
+    #[error("the runner was not ready after {seconds} s")]
+    NotReady {
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// It ended.
     #[error("the runner {how}{}", last(.stderr))]
     Died {

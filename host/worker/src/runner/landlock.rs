@@ -30,14 +30,18 @@ const READ: [&str; 16] = [
     "/usr/local",
 ];
 /// The same while it starts: it is not known by every version what it looks at.
-const READ_AT_FIRST: [&str; 9] = [
+const READ_AT_FIRST: [&str; 12] = [
+    "/dev/shm",
     "/dev/urandom",
-    "/etc",
+    // What the C library looks at when it loads a library or asks for a user's name.
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/nsswitch.conf",
+    "/etc/nvidia",
     "/lib",
     "/lib64",
     "/opt",
     "/proc",
-    "/run",
     "/sys",
     "/usr",
 ];
@@ -45,7 +49,9 @@ const READ_AT_FIRST: [&str; 9] = [
 /// Of other processes this says nothing: it is this one's folder, under the number that it has at the time.
 const THREADS: &str = "/proc/self/task";
 /// What it writes to while it starts.
-const WRITTEN_AT_FIRST: [&str; 4] = ["/dev/null", "/dev/shm", "/dev/zero", "/tmp"];
+const WRITTEN_AT_FIRST: [&str; 2] = ["/dev/null", "/dev/zero"];
+/// The driver's devices that have nothing to do with computing: for screens, and for the fabric between cards.
+const NOT_FOR_COMPUTING: [&str; 2] = ["nvidia-modeset", "nvidia-nvswitch"];
 
 /// Restricts this thread and all that it starts. Gives what the kernel lacks of it, if anything.
 pub(super) fn restrict(scratch: &Path, card: bool) -> Result<Option<String>, String> {
@@ -64,13 +70,20 @@ pub(super) fn restrict(scratch: &Path, card: bool) -> Result<Option<String>, Str
 /// here, too.
 pub(super) fn restrict_driver(scratch: &Path) -> Result<(), String> {
     let mut rules = allow(rules()?, scratch, kept())?;
-    for path in READ_AT_FIRST.iter().map(PathBuf::from).chain(libraries()) {
+    for path in READ_AT_FIRST
+        .iter()
+        .map(PathBuf::from)
+        .chain(libraries())
+        .chain(services())
+    {
         rules = allow_if_there(rules, &path, AccessFs::ReadFile | AccessFs::ReadDir)?;
     }
     for path in WRITTEN_AT_FIRST.iter().map(PathBuf::from).chain(cache()) {
         rules = allow_if_there(rules, &path, kept() | AccessFs::ReadDir | AccessFs::MakeDir)?;
     }
     rules = threads(devices(rules)?)?;
+    // The devices are looked for once more, for the rules that come later.
+    rules = allow_if_there(rules, Path::new("/dev"), AccessFs::ReadDir.into())?;
     rules.restrict_self().map(drop).map_err(|error| error.to_string())
 }
 
@@ -107,12 +120,27 @@ fn allow_if_there(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>
 /// The card's own files, for reading, writing and the driver's commands.
 fn devices(mut rules: RulesetCreated) -> Result<RulesetCreated, String> {
     let used = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev;
-    for entry in std::fs::read_dir("/dev").into_iter().flatten().flatten() {
-        if entry.file_name().as_encoded_bytes().starts_with(b"nvidia") {
-            rules = allow_if_there(rules, &entry.path(), used)?;
+    for (name, path) in begins("/dev", "nvidia") {
+        if !NOT_FOR_COMPUTING.iter().any(|other| name.starts_with(other)) {
+            rules = allow_if_there(rules, &path, used)?;
         }
     }
     Ok(rules)
+}
+
+/// What the driver's services leave for those that use it, such as the one that keeps cards ready.
+fn services() -> impl Iterator<Item = PathBuf> {
+    begins("/run", "nvidia-").map(|(_, path)| path)
+}
+
+/// What in a folder begins like this.
+fn begins(folder: &str, beginning: &'static str) -> impl Iterator<Item = (String, PathBuf)> {
+    std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+        .filter(move |(name, _)| name.starts_with(beginning))
 }
 
 /// The names of this process's threads.

@@ -4,12 +4,15 @@
 //! scratch folder, the worker gets an error and goes on.
 
 mod channel;
+mod check;
 mod child;
 mod folder;
 mod launcher;
 mod runner;
 mod words;
 
+pub(crate) use check::CheckProblem;
+pub use child::Kept;
 pub use launcher::Launcher;
 pub use runner::{Runner, Usage};
 

@@ -37,9 +37,19 @@ impl Bench {
         })
     }
 
-    /// The file whose presence means that the card is lost.
+    /// The file whose presence means that the cards are lost.
     fn lost(&self) -> PathBuf {
         self.folder.path().join("lost")
+    }
+
+    /// Loses one card of several.
+    fn lose_one(&self, number: usize) {
+        std::fs::write(self.folder.path().join(format!("lost.{number}")), "").unwrap();
+    }
+
+    /// The file as long as which is there the driver answers nothing.
+    fn hanging(&self) -> PathBuf {
+        self.folder.path().join("hang")
     }
 
     fn lose(&self) {
@@ -52,13 +62,15 @@ impl Bench {
 
     fn settings(&self) -> Vec<(String, String)> {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
+        // The one folder, besides its own, that a process on a card may write to while its driver starts.
+        let cache = self.folder.path().join("cache");
+        std::fs::create_dir_all(&cache).unwrap();
         let mut settings = vec![
             ("LD_LIBRARY_PATH".to_owned(), text(&self.libraries)),
-            (
-                "CUDA_EMULATOR_SHARE".to_owned(),
-                text(&self.folder.path().join("share")),
-            ),
+            ("CUDA_CACHE_PATH".to_owned(), text(&cache)),
+            ("CUDA_EMULATOR_SHARE".to_owned(), text(&cache.join("share"))),
             ("CUDA_EMULATOR_LOST".to_owned(), text(&self.lost())),
+            ("CUDA_EMULATOR_HANG".to_owned(), text(&self.hanging())),
             ("TRAINYARD_WORKER_CARD_CHECK_SECONDS".to_owned(), "1".to_owned()),
         ];
         settings.extend(
@@ -273,7 +285,7 @@ fn jobs_share_a_card_while_all_that_they_may_hold_fits() {
         .filter_map(|pid| std::fs::read(format!("/proc/{pid}/environ")).ok());
     let on_card: Vec<String> = variables
         .map(|variables| String::from_utf8(variables).unwrap())
-        .filter(|variables| variables.contains("CUDA_VISIBLE_DEVICES=0"))
+        .filter(|variables| variables.contains("CUDA_VISIBLE_DEVICES=GPU-"))
         .collect();
     assert_eq!(on_card.len(), 2, "{on_card:?}");
     for variable in on_card
@@ -281,7 +293,7 @@ fn jobs_share_a_card_while_all_that_they_may_hold_fits() {
         .flat_map(|all| all.split('\0'))
         .filter(|one| !one.is_empty())
     {
-        let known = ["CUDA_", "NVIDIA_", "LD_LIBRARY_PATH=", "CANDLE_NUM_THREADS="];
+        let known = ["CUDA_", "NVIDIA_", "LD_LIBRARY_PATH=", "TMPDIR=", "CANDLE_NUM_THREADS="];
         assert!(known.iter().any(|known| variable.starts_with(known)), "{variable}");
     }
     service.train(others[1], &asked);
@@ -391,6 +403,116 @@ fn a_training_that_fails_on_cards_again_and_again_is_given_up() {
 }
 
 #[test]
+fn a_training_whose_card_is_lost_goes_on_on_the_other() {
+    let Some(bench) = Bench::whole() else { return };
+    let service = bench.service(&[("CUDA_EMULATOR_CARDS", "2")]);
+    let both = || workers(&service)[0]["cards"].as_array().unwrap().clone();
+    service.eventually("both cards work", || {
+        let cards = both();
+        cards.len() == 2 && cards.iter().all(|card| card["healthy"] == true)
+    });
+    let Some(id) = service.create_slow_weather(1000) else {
+        return;
+    };
+    let run = service.train(id, &json!({"device": "cuda", "memory_limit_mb": 512}));
+    service.wait_for(id, &["TRAINING"]);
+    assert!(log(&service, id).contains("training on cuda:0 ("));
+    bench.lose_one(0);
+    service.eventually("it goes on on the other card", || {
+        log(&service, id).contains("training on cuda:1 (")
+    });
+    service.wait_for(id, &["TRAINING"]);
+    assert_eq!(attempt(&service, id, &run), 2);
+    let cards = both();
+    assert_eq!(
+        (&cards[0]["healthy"], &cards[1]["healthy"], &cards[1]["running"]),
+        (&json!(false), &json!(true), &json!([run])),
+        "{cards:?}"
+    );
+    // One card that works is enough to be asked for any.
+    assert_eq!(workers(&service)[0]["labels"], json!(["gpu"]));
+    service.stop(id).data();
+}
+
+#[test]
+fn a_list_of_cards_does_not_reach_beyond_what_the_environment_names() {
+    let Some(bench) = Bench::whole() else { return };
+    let service = bench.service(&[
+        ("CUDA_EMULATOR_CARDS", "2"),
+        ("CUDA_VISIBLE_DEVICES", "1"),
+        ("TRAINYARD_WORKER_DEVICES", "cuda:0,cuda:1"),
+    ]);
+    works(&service);
+    let cards = workers(&service)[0]["cards"].as_array().unwrap().clone();
+    assert_eq!(
+        (&cards[1]["healthy"], &cards[1]["problem"]),
+        (&json!(false), &json!("CUDA_VISIBLE_DEVICES names only 1 card")),
+        "{cards:?}"
+    );
+}
+
+#[test]
+fn a_driver_that_hangs_costs_the_worker_nothing_and_is_of_use_again_afterwards() {
+    let Some(bench) = Bench::whole() else { return };
+    let service = bench.service(&[("TRAINYARD_WORKER_CARD_PATIENCE_SECONDS", "2")]);
+    works(&service);
+    std::fs::write(bench.hanging(), "").unwrap();
+    service.eventually("the card is reported", || {
+        let card = &cards(&service)[0];
+        let problem = card["problem"].as_str().unwrap_or_default();
+        card["healthy"] == false && (problem.contains("did not answer") || problem.contains("still hangs"))
+    });
+    // The worker goes on with what needs no card.
+    let Some(id) = service.create_weather(1) else { return };
+    service.train(id, &json!({"device": "auto"}));
+    let model = service.wait_for(id, &["TRAINED"]);
+    assert_eq!(model["resource_usage"]["device"], "cpu");
+    std::fs::remove_file(bench.hanging()).unwrap();
+    works(&service);
+    service.train(id, &json!({"device": "cuda", "memory_limit_mb": 512}));
+    let model = service.wait_for(id, &["TRAINED"]);
+    assert!(
+        model["resource_usage"]["device"]
+            .as_str()
+            .unwrap()
+            .starts_with("cuda:0"),
+        "{model}"
+    );
+}
+
+#[test]
+fn a_driver_that_hangs_at_the_start_is_looked_for_again() {
+    let Some(bench) = Bench::whole() else { return };
+    std::fs::write(bench.hanging(), "").unwrap();
+    let service = bench.service(&[("TRAINYARD_WORKER_CARD_PATIENCE_SECONDS", "1")]);
+    service.eventually("the worker is there", || workers(&service).len() == 1);
+    assert_eq!(workers(&service)[0]["cards"], json!([]));
+    std::fs::remove_file(bench.hanging()).unwrap();
+    works(&service);
+    assert_eq!(workers(&service)[0]["labels"], json!(["gpu"]));
+}
+
+#[test]
+fn auto_ends_on_the_processor_where_a_card_fails_it_and_checks_fine() {
+    let Some(bench) = Bench::whole() else { return };
+    let service = bench.service(&[("CUDA_EMULATOR_FAIL", "launch:500:700")]);
+    works(&service);
+    let Some(id) = service.create_slow_weather(1) else {
+        return;
+    };
+    let run = service.train(id, &json!({"device": "auto", "memory_limit_mb": 512}));
+    let model = service.wait_for(id, &["TRAINED"]);
+    assert_eq!(model["resource_usage"]["device"], "cpu");
+    assert_eq!(attempt(&service, id, &run), 2);
+    assert!(
+        log(&service, id).contains("training on the processor: it failed on cuda:0"),
+        "{}",
+        log(&service, id)
+    );
+    works(&service);
+}
+
+#[test]
 fn doctor_says_which_cards_compute_and_what_is_missing() {
     let Some(bench) = Bench::whole() else { return };
     let examined = |settings: &[(String, String)]| {
@@ -407,6 +529,11 @@ fn doctor_says_which_cards_compute_and_what_is_missing() {
         found.starts_with("ok") && found.contains("cuda:0 (Emulated card)"),
         "{found}"
     );
+    let output = program(bench.folder.path(), &["doctor", "--no-cards"], &settings)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains(" cards "), "{text}");
     bench.lose();
     let found = examined(&settings);
     assert!(found.starts_with("warning"), "{found}");

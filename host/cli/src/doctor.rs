@@ -7,6 +7,7 @@ use crate::output;
 use crate::service;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use trainyard_data::tdengine::{Access, Options, Tdengine};
 use trainyard_jobs::Broker;
 use trainyard_jobs::local::{DiskArtifacts, LocalFeed};
@@ -60,7 +61,7 @@ pub fn doctor(options: &DoctorOptions) -> Result<()> {
         json: options.json,
         bad: 0,
     };
-    runtime.block_on(examine(&config, &mut report));
+    runtime.block_on(examine(&config, !options.no_cards, &mut report));
     match report.bad {
         0 => Ok(()),
         1 => Err(Failure::Service("one thing does not work; see above".into())),
@@ -68,7 +69,7 @@ pub fn doctor(options: &DoctorOptions) -> Result<()> {
     }
 }
 
-async fn examine(config: &Config, report: &mut Report) {
+async fn examine(config: &Config, with_cards: bool, report: &mut Report) {
     let usable = config::usable(config);
     for (key, problem) in &usable.warnings {
         report.add("settings", Doubtful(format!("{key}: {problem}")));
@@ -95,7 +96,9 @@ async fn examine(config: &Config, report: &mut Report) {
     artifacts(config, report).await;
     tdengine(config, report).await;
     python(report);
-    cards(config, report).await;
+    if with_cards {
+        cards(config, report).await;
+    }
     sandbox(config, report).await;
 }
 
@@ -237,7 +240,10 @@ async fn cards(config: &Config, report: &mut Report) {
     let tried = async {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        Ok::<_, String>(trainyard_worker::examine(&program, folder.path(), &devices).await)
+        let patience = Duration::from_secs(config.worker.card_patience_seconds);
+        trainyard_worker::examine(&program, folder.path(), &devices, patience)
+            .await
+            .map_err(|error| error.to_string())
     };
     let found = match tried.await {
         Ok(found) => found,

@@ -40,6 +40,11 @@ fn main() -> std::process::ExitCode {
     }
     let arguments = Arguments::read();
     if let Some(threads) = arguments.threads() {
+        // The same number is the same card for us, for workers and for the vendor's tools.
+        if std::env::var_os("CUDA_DEVICE_ORDER").is_none() {
+            // SAFETY: no other thread exists yet that could read the environment.
+            unsafe { std::env::set_var("CUDA_DEVICE_ORDER", "PCI_BUS_ID") };
+        }
         trainyard_kernels::configure_threads(threads);
     }
     let json = arguments.json();

@@ -46,7 +46,7 @@ pub fn predict(options: &PredictOptions) -> Result<()> {
         parameters: about.parameters.clone(),
         seed: about.seed,
         dataset: Some(dataset.clone()),
-        device: options.limits.device,
+        device: options.limits.device(),
         tf32: options.limits.tf32,
         limits: Limits {
             tensor_memory: options.limits.memory << 20,

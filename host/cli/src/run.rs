@@ -16,6 +16,7 @@ use trainyard_worker::artifact::{About, Origin};
 
 pub fn run(options: &RunOptions) -> Result<()> {
     let start = Instant::now();
+    let device = options.limits.device();
     let limits = Limits {
         tensor_memory: options.limits.memory << 20,
         wall_time: Duration::from_secs(options.limits.timeout),
@@ -42,7 +43,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
             "plugin": {"name": description.name, "version": description.version, "digest": plugin.digest()},
             "parameters": parameters,
             "seed": options.seed,
-            "device": options.limits.device.to_string(),
+            "device": device.to_string(),
             "data": dataset.summary(),
         }));
     } else {
@@ -52,7 +53,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
             description.name,
             description.version,
             spelled(&parameters),
-            match options.limits.device {
+            match device {
                 Device::Cpu => String::new(),
                 card => format!(" on {card}"),
             }
@@ -79,7 +80,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
         parameters: parameters.clone(),
         seed: options.seed,
         dataset: Some(dataset.clone()),
-        device: options.limits.device,
+        device,
         tf32: options.limits.tf32,
         limits,
         control,

@@ -313,6 +313,7 @@ impl Config {
         Allowance {
             time_seconds: self.limits.time_seconds,
             memory_mb: self.limits.largest_memory_mb(),
+            gpu_memory_mb: self.limits.max_gpu_memory_mb,
             usual_memory_mb: self.limits.memory_mb,
         }
     }
@@ -347,6 +348,7 @@ impl Config {
             // What is no list of cards is a mistake of the configuration, and was refused.
             devices: worker.devices.parse().unwrap_or_default(),
             card_check: Duration::from_secs(worker.card_check_seconds),
+            card_patience: Duration::from_secs(worker.card_patience_seconds),
             allowance: self.allowance(),
             lease: Duration::from_secs(worker.lease_seconds),
             renew: Duration::from_secs(worker.renew_seconds),

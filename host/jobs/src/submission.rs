@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 /// The least memory a run may be given, in MiB: less does not start.
 pub const LEAST_MEMORY_MB: u64 = 64;
+/// The most where nothing else limits it: more than any card has.
+const MOST_MEMORY_MB: u64 = 1 << 30;
 
 /// Why something is not taken; whoever sent it can mend it.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,8 +113,10 @@ const RESERVED: [&str; 2] = ["device", "tf32"];
 pub struct Allowance {
     /// Seconds: the most, and the usual.
     pub time_seconds: u64,
-    /// MiB: the most.
+    /// MiB of the machine's memory: the most.
     pub memory_mb: u64,
+    /// MiB of a card's memory, of a training that is for a card alone: the most; 0 is as much as the card has.
+    pub gpu_memory_mb: u64,
     /// MiB: the usual.
     pub usual_memory_mb: u64,
 }
@@ -122,7 +126,19 @@ impl Default for Allowance {
         Allowance {
             time_seconds: 3600,
             memory_mb: 16 << 10,
+            gpu_memory_mb: 0,
             usual_memory_mb: 2 << 10,
+        }
+    }
+}
+
+impl Allowance {
+    /// MiB that a training may ask for at most that wants this device. On `auto` it may come to the processor.
+    fn memory_for(&self, device: DeviceChoice) -> u64 {
+        match (device.needs_card(), self.gpu_memory_mb) {
+            (true, 0) => MOST_MEMORY_MB,
+            (true, most) => most,
+            (false, _) => self.memory_mb,
         }
     }
 }
@@ -159,12 +175,13 @@ pub async fn new_run(
         1,
         allowance.time_seconds,
     )?;
+    let most = allowance.memory_for(device);
     let memory_mb = limited(
         "memory_limit_mb",
         submission.memory_limit_mb,
-        allowance.usual_memory_mb.min(allowance.memory_mb),
+        allowance.usual_memory_mb.min(most),
         LEAST_MEMORY_MB,
-        allowance.memory_mb,
+        most,
     )?;
     Ok(NewRun {
         id,
@@ -490,6 +507,22 @@ mod tests {
         assert_eq!((found, Value::Object(left)), (Ok(expected), json!({"epochs": 3})));
         let (found, left) = taken(&schema, json!({"device": null}));
         assert_eq!((found, left), (Ok(Reserved::default()), Map::new()));
+    }
+
+    #[test]
+    fn a_card_has_a_limit_of_its_own() {
+        let with = |gpu_memory_mb| Allowance {
+            memory_mb: 3072,
+            gpu_memory_mb,
+            ..Allowance::default()
+        };
+        for device in [DeviceChoice::Auto, DeviceChoice::Cpu] {
+            assert_eq!(with(100_000).memory_for(device), 3072);
+        }
+        for device in [DeviceChoice::Cuda, DeviceChoice::Card(1)] {
+            assert_eq!(with(100_000).memory_for(device), 100_000);
+            assert!(with(0).memory_for(device) > 200_000);
+        }
     }
 
     #[test]

@@ -423,6 +423,22 @@ async fn a_training_that_waits_for_its_model_takes_nobodys_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_training_that_goes_to_another_worker_takes_one_turn() {
+    let Some(server) = Server::start().unwrap() else { return };
+    let options = RedisBrokerOptions {
+        rate_limit: 1,
+        ..RedisBrokerOptions::default()
+    };
+    let broker = broker_on(&server, options).await;
+    broker.enqueue("q", &job("r1")).await.unwrap();
+    for worker in ["w1", "w2", "w3"] {
+        let taken = broker.take(&["q"], worker, LONG).await.unwrap();
+        let taken = taken.unwrap_or_else(|| panic!("nothing for {worker}"));
+        broker.release(&taken).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_revoked_in_a_queue_that_nobody_serves_is_not_done_later() {
     let Some(server) = Server::start().unwrap() else { return };
     let broker = broker_on(&server, unlimited()).await;

@@ -52,7 +52,7 @@ impl From<ProcessError> for Failure {
     fn from(error: ProcessError) -> Self {
         match error {
             // That is this machine's doing, not the plugin's.
-            ProcessError::Start(_) => Failure::Ours(error.to_string()),
+            ProcessError::Start(_) | ProcessError::NotReady { .. } => Failure::Ours(error.to_string()),
             error => Failure::Died(error.to_string()),
         }
     }

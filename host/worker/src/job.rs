@@ -1,7 +1,7 @@
 //! One job, from the moment a worker has it until the run is over, given back, or someone else's.
 
 use crate::admission::{self, Refused, admit};
-use crate::cards::{Place, Seat, has_room};
+use crate::cards::{Place, Seat, Wanted, has_card, has_healthy, has_room};
 use crate::compute::{Desk, identity};
 use crate::failure::Failure;
 use crate::process::ProcessError;
@@ -12,6 +12,7 @@ use crate::source::{self, OpenData};
 use crate::usage::Meter;
 use crate::watch::Watched;
 use crate::worker::Shared;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -21,8 +22,8 @@ use tokio::time::{Duration, Instant};
 use trainyard_data::tdengine::{Fetched, Progress};
 use trainyard_jobs::state::{Change, MOST_ATTEMPTS};
 use trainyard_jobs::{
-    ArtifactError, CARD_LABEL, Claim, Delivery, Finished, JobKind, LogLevel, Outcome, Run, RunState, StoreError,
-    TrainingDataset,
+    ArtifactError, CARD_LABEL, Claim, Delivery, DeviceChoice, Finished, JobKind, LogLevel, Outcome, Run, RunState,
+    StoreError, TrainingDataset, WorkerRow,
 };
 
 /// What the names of jobs' folders begin with.
@@ -31,12 +32,20 @@ pub(crate) const FOLDER: &str = "job-";
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a job waits for a card here before one looks whether another worker has room for it; and so on.
 const CARD_PATIENCE: Duration = Duration::from_secs(5);
+/// How long after one job left for a card of another worker the next may: by then that worker has said what it has left, since it
+/// does so every three seconds.
+const NEXT_LEAVES: Duration = Duration::from_secs(7);
 /// What a runner holds besides the job's tensors.
 const BASE_MEMORY: u64 = 128 << 20;
 /// What a runner on a card may hold besides: the driver, its libraries and what they map.
 pub(crate) const DRIVER_MEMORY: u64 = 2 << 30;
 /// Lines of the plugin's log that go into an error.
 const QUOTED: usize = 20;
+
+/// The code of a job that takes longer than it may.
+const TIME_LIMIT: &str = "time-limit";
+/// What the memory is called that a card has too little of, where a job's own limit is `tensor memory`.
+const CARD_MEMORY: &str = "card memory";
 
 /// What others want of a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,6 +77,7 @@ pub(crate) async fn run(shared: Arc<Shared>, desk: Arc<Desk>, delivery: Delivery
         wish,
         folder: folder.clone(),
         data: OnceCell::new(),
+        failed: BTreeSet::new(),
     }
     .attempts()
     .await;
@@ -140,6 +150,8 @@ pub(crate) struct Job<'a> {
     folder: PathBuf,
     /// The rows, once they are at hand: every attempt learns from the same.
     data: OnceCell<OpenData>,
+    /// The cards of this worker that have failed the run, by their places in the list: there it is tried last.
+    failed: BTreeSet<usize>,
 }
 
 impl Job<'_> {
@@ -197,16 +209,9 @@ impl Job<'_> {
             if let Err(Failure::Fenced) = ending {
                 return Err(Failure::Fenced);
             }
-            let ending = match (ending, seat) {
-                // It may have been the card that killed it.
-                (Err(Failure::Died(why)), Some(seat)) if !self.shared.cards.suspect(&seat).await => {
-                    Err(Failure::Card(format!("{}: {why}", seat.described())))
-                }
-                (Err(Failure::Card(why)), Some(seat)) => {
-                    self.shared.cards.suspect(&seat).await;
-                    Err(Failure::Card(why))
-                }
-                (ending, _) => ending,
+            let ending = match seat {
+                Some(seat) => self.judged(ending, &seat).await,
+                None => ending,
             };
             if let Err(failure @ Failure::Card(_)) = &ending
                 && run.attempt < MOST_ATTEMPTS
@@ -238,43 +243,92 @@ impl Job<'_> {
         }
     }
 
+    /// Whether it was the card that made an attempt end as it did.
+    async fn judged(&mut self, ending: Result<Ending, Failure>, seat: &Seat) -> Result<Ending, Failure> {
+        let cards = self.shared.cards.clone();
+        match ending {
+            Err(Failure::Died(why)) => {
+                self.failed.insert(seat.place());
+                match cards.suspect(seat).await {
+                    true => Err(Failure::Died(why)),
+                    false => Err(Failure::Card(format!("{}: {why}", seat.described()))),
+                }
+            }
+            Err(Failure::Card(why)) => {
+                self.failed.insert(seat.place());
+                cards.suspect(seat).await;
+                Err(Failure::Card(why))
+            }
+            Err(failure) => {
+                // A driver that hangs looks the same as a job that takes too long.
+                if matches!(&failure, Failure::Job { code, .. } if code == TIME_LIMIT) {
+                    cards.suspect_later(seat);
+                }
+                Err(failure)
+            }
+            ending => ending,
+        }
+    }
+
+    /// What a run wants of the cards here.
+    fn wanted(&self, run: &Run) -> Wanted {
+        Wanted {
+            failed: self.failed.clone(),
+            ..Wanted::new(run.limits.device, tensor_memory(run))
+        }
+    }
+
     /// A place for a run on a card; none where the processor is to do it. Waits until there is one.
     async fn seat(&self, run: &Run, recorder: &mut Recorder) -> Result<Option<Seat>, Result<Ending, Failure>> {
         let cards = &self.shared.cards;
+        if run.limits.device == DeviceChoice::Auto && run.attempt >= MOST_ATTEMPTS && !self.failed.is_empty() {
+            let line = "training on the processor: it failed on a card, and no other attempt is left";
+            recorder.log(LogLevel::Warning, line.into()).await;
+            return Ok(None);
+        }
+        let ticket = cards.queue(&run.id, self.wanted(run));
         let mut wish = self.wish.clone();
         let mut told = None;
         let mut looked = Instant::now();
         loop {
-            let why = match cards.seat(&run.id, run.limits.device, tensor_memory(run)) {
+            let place = match ticket.seat() {
                 Ok(seat) => {
                     let line = format!("training on {}", seat.described());
                     recorder.log(LogLevel::Info, line).await;
                     return Ok(Some(seat));
                 }
-                Err(Place::Processor(None) | Place::Card(_)) => return Ok(None),
-                Err(Place::Processor(Some(why))) => {
+                Err(place) => place,
+            };
+            let why = match &place {
+                Place::Processor(None) | Place::Card(_) => return Ok(None),
+                Place::Processor(Some(why)) => {
                     recorder
                         .log(LogLevel::Warning, format!("training on the processor: {why}"))
                         .await;
                     return Ok(None);
                 }
-                Err(Place::Never(why)) => return Err(Err(Failure::job("device", why))),
                 // Whoever serves the label has a card that works, and this worker does not serve it any more.
-                Err(Place::Elsewhere(why)) if run.labels.iter().any(|label| label == CARD_LABEL) => {
+                Place::Elsewhere(why) if run.labels.iter().any(|label| label == CARD_LABEL) => {
                     let line = format!("the run goes to another worker: {why}");
                     recorder.log(LogLevel::Warning, line).await;
                     return Err(Ok(Ending::Released));
                 }
-                Err(Place::Elsewhere(why) | Place::Later(why)) => why,
+                Place::Never(why)
+                    if (told.is_none() || looked.elapsed() >= CARD_PATIENCE)
+                        && !self.is_possible_elsewhere(run).await =>
+                {
+                    return Err(Err(Failure::job("device", why)));
+                }
+                Place::Never(why) | Place::Elsewhere(why) | Place::Broken(why) | Place::Later(why) => why,
             };
-            if told.as_ref() != Some(&why) {
+            if told.as_ref() != Some(why) {
                 recorder.log(LogLevel::Info, format!("waits for a card: {why}")).await;
-                told = Some(why);
+                told = Some(why.clone());
             }
             if looked.elapsed() >= CARD_PATIENCE {
                 looked = Instant::now();
-                if self.has_room_elsewhere(run).await {
-                    let line = "the run goes to another worker, which has room on a card".to_owned();
+                if self.may_leave(run, &place).await {
+                    let line = "the run goes to another worker, which has such a card".to_owned();
                     recorder.log(LogLevel::Info, line).await;
                     return Err(Ok(Ending::Released));
                 }
@@ -286,23 +340,57 @@ impl Job<'_> {
         }
     }
 
-    /// Whether another worker says that it could take a run at once, and has room for it on a card.
-    async fn has_room_elsewhere(&self, run: &Run) -> bool {
-        let (queue, bytes) = (run.kind().queue(), tensor_memory(run));
-        match self.shared.store.workers().await {
+    /// Whether another worker could take a run at once. One job leaves at a time: all that wait see the same free place.
+    async fn may_leave(&self, run: &Run, place: &Place) -> bool {
+        let mut left = self.shared.left.lock().await;
+        if left.is_some_and(|left| left.elapsed() < NEXT_LEAVES) {
+            return false;
+        }
+        let (choice, bytes) = (run.limits.device, tensor_memory(run));
+        let leaves = match self.others(run, &run.labels).await {
             Ok(workers) => workers.iter().any(|worker| {
-                worker.name != self.shared.options.name
-                    && worker.can_take(queue, &run.labels)
-                    && has_room(worker, run.limits.device, bytes)
+                // Where the card here does not work, waiting there is better than waiting here.
+                let waits = matches!(place, Place::Broken(_)) && has_healthy(worker, choice, bytes);
+                waits || has_room(worker, choice, bytes)
             }),
             // It goes on waiting here.
             Err(_) => false,
+        };
+        if leaves {
+            *left = Some(std::time::Instant::now());
         }
+        leaves
+    }
+
+    /// Whether a run that no card here can ever take has one elsewhere, busy or broken as it may be now.
+    async fn is_possible_elsewhere(&self, run: &Run) -> bool {
+        // A worker whose cards are broken does not have the label, for now.
+        let labels: Vec<String> = run
+            .labels
+            .iter()
+            .filter(|label| *label != CARD_LABEL)
+            .cloned()
+            .collect();
+        match self.others(run, &labels).await {
+            Ok(workers) => workers
+                .iter()
+                .any(|worker| has_card(worker, run.limits.device, tensor_memory(run))),
+            // Nobody knows, so that it is not given up.
+            Err(_) => true,
+        }
+    }
+
+    /// The other workers that serve a run's queue and have these labels.
+    async fn others(&self, run: &Run, labels: &[String]) -> Result<Vec<WorkerRow>, StoreError> {
+        let queue = run.kind().queue();
+        let mut workers = self.shared.store.workers().await?;
+        workers.retain(|worker| worker.name != self.shared.options.name && worker.can_take(queue, labels));
+        Ok(workers)
     }
 
     /// Whether a run whose card failed finds another place here.
     fn goes_on_here(&self, run: &Run) -> bool {
-        let there = self.shared.cards.would_seat(run.limits.device, tensor_memory(run));
+        let there = self.shared.cards.would_seat(&self.wanted(run));
         !matches!(there, Place::Elsewhere(_) | Place::Never(_))
     }
 
@@ -374,7 +462,9 @@ impl Job<'_> {
                 started = pool.start_on(seat) => started.map_err(|error| {
                     let why = match error {
                         ProcessError::Died { stderr, how } => stderr.last().cloned().unwrap_or(how),
-                        error => error.to_string(),
+                        error @ ProcessError::NotReady { .. } => error.to_string(),
+                        // The machine's doing, not the card's.
+                        error => return Failure::from(error),
                     };
                     Failure::Card(on_card(seat, &format!("the card cannot be opened: {why}")))
                 })?,
@@ -392,17 +482,27 @@ impl Job<'_> {
                 stored.map(|finished| Ending::Finished(Box::new(finished)))
             }
             Ok(Watched::Stopped(ending)) => Ok(ending),
-            Err(Failure::Job { code, message, .. }) if code == "device" && seat.is_some() => Err(Failure::Card(
-                seat.map_or(message.clone(), |seat| on_card(seat, &message)),
-            )),
-            Err(failure) => Err(failure),
+            Err(failure) => Err(match (failure, seat) {
+                // A job that is within its own limits is not to blame where the card has no more.
+                (
+                    Failure::Job {
+                        code, message, details, ..
+                    },
+                    Some(seat),
+                ) if code == "device" || details["limit"] == CARD_MEMORY => Failure::Card(on_card(seat, &message)),
+                (failure, _) => failure,
+            }),
         };
         match (&ending, run.sweep_id.filter(|_| seat.is_none())) {
             // What is left of one trial must not count against the next. One on a card gives its place up.
             (Ok(Ending::Finished(_)), Some(sweep)) if meter.resident() < (run.limits.memory_mb << 20) / 2 => {
                 self.shared.pool.keep(sweep, runner).await;
             }
-            _ => runner.kill().await,
+            _ => {
+                if let (false, Some(seat)) = (runner.end().await, seat) {
+                    self.shared.cards.cannot_be_ended(seat);
+                }
+            }
         }
         ending
     }
@@ -578,7 +678,7 @@ async fn wanted(wish: &mut watch::Receiver<Wish>) -> Result<Ending, Failure> {
 
 pub(crate) fn out_of_time(run: &Run) -> Failure {
     Failure::job(
-        "time-limit",
+        TIME_LIMIT,
         format!(
             "the job was killed at its time limit of {} s; train fewer steps or less data, or ask for a longer time_limit",
             run.limits.time_seconds

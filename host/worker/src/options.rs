@@ -26,6 +26,8 @@ pub struct WorkerOptions {
     pub devices: Devices,
     /// How often a card that nothing runs on is checked.
     pub card_check: Duration,
+    /// How long a card's driver may take to answer.
+    pub card_patience: Duration,
     /// What trainings that come through the queue alone may ask for.
     pub allowance: Allowance,
     /// How long a job stays ours without a word from us.
@@ -71,6 +73,7 @@ impl WorkerOptions {
             labels: Vec::new(),
             devices: Devices::Auto,
             card_check: Duration::from_secs(30),
+            card_patience: Duration::from_secs(30),
             allowance: Allowance::default(),
             lease: Duration::from_secs(5),
             renew: Duration::from_secs(2),

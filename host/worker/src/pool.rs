@@ -70,7 +70,9 @@ impl Pool {
 
     /// A runner on a card, for one job alone: never one that waited.
     pub async fn start_on(&self, seat: &Seat) -> Result<Runner, ProcessError> {
-        self.0.launcher.start_on_card(seat.environment()).await
+        let runner = self.0.launcher.start_on_card(seat.environment(), seat.kept()).await?;
+        seat.taken_by(runner.pid());
+        Ok(runner)
     }
 
     /// A runner for a trial: one that has done another of the same sweep, if there is one.

@@ -238,6 +238,17 @@ pub enum Report {
     },
 }
 
+/// What a process that tried a card prints of it: one line, where the card is in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CheckedCard {
+    /// What its maker calls it.
+    pub name: String,
+    /// Bytes of its memory that can be had in all.
+    pub total_bytes: u64,
+    /// Bytes of it that nobody used then.
+    pub free_bytes: u64,
+}
+
 /// What shuts a runner in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Isolation {

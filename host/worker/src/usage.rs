@@ -151,9 +151,12 @@ impl CardMeter {
             return;
         }
         self.last = Some(at);
-        let own = reading.processes.get(&self.pid).copied().unwrap_or_default();
+        let own = reading.processes.get(&self.pid).copied();
+        let idle = (own.is_some() && reading.tells_utilization).then_some(0.0);
+        let own = own.unwrap_or_default();
         let memory = own.memory.or(reading.memory_used);
-        self.utilization.add(own.utilization.or(reading.utilization));
+        // What its neighbours do is not the job's.
+        self.utilization.add(own.utilization.or(idle).or(reading.utilization));
         self.memory.add(memory.map(|bytes| bytes as f64 / f64::from(1 << 20)));
         self.temperature.add(reading.temperature);
         self.power.add(reading.power);
@@ -249,6 +252,21 @@ mod tests {
         };
         let total = meter(vec![Some(reading(90.0, 5000, 300.0, Some(share)))]).total(1.0);
         assert_eq!((total.gpu_util, total.gpu_memory_mb), (5.0, Some(100.0)));
+    }
+
+    #[test]
+    fn a_process_that_does_nothing_has_none_of_its_neighbours_load() {
+        let share = Share {
+            memory: Some(100 << 20),
+            utilization: None,
+        };
+        let silent = reading(90.0, 5000, 300.0, Some(share));
+        let telling = Reading {
+            tells_utilization: true,
+            ..silent.clone()
+        };
+        assert_eq!(meter(vec![Some(telling)]).total(1.0).gpu_util, 0.0);
+        assert_eq!(meter(vec![Some(silent)]).total(1.0).gpu_util, 90.0);
     }
 
     #[test]

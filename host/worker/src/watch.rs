@@ -87,7 +87,7 @@ impl Job<'_> {
                 _ = look.tick() => {
                     let now = Instant::now();
                     meter.sample(runner, &self.shared.cards, seat);
-                    let limit = (run.limits.memory_mb << 20) + seat.map_or(0, |_| DRIVER_MEMORY);
+                    let limit = self.memory(run, seat);
                     if meter.resident() > limit {
                         return Err(Failure::job("memory-limit", format!(
                             "the job held {} MiB, and its limit is {} MiB; use a smaller model, batch or data set, or ask for a larger memory_limit_mb",
@@ -137,6 +137,18 @@ impl Job<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+impl Job<'_> {
+    /// Bytes of the machine's memory that a runner may hold. On a card the limit of the run is for the card, which may have more than the
+    /// machine would give to a training.
+    fn memory(&self, run: &Run, seat: Option<&Seat>) -> u64 {
+        let asked = run.limits.memory_mb;
+        match seat {
+            None => asked << 20,
+            Some(_) => (asked.min(self.shared.options.allowance.memory_mb) << 20) + DRIVER_MEMORY,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The worker: takes jobs while it has room, and sees to it that none is forgotten.
 
-use crate::cards::Cards;
+use crate::cards::{Cards, Timing};
 use crate::code::CodeStore;
 use crate::compute::Desk;
 use crate::heartbeat::beat;
@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub pool: Pool,
     pub code: CodeStore,
     pub cards: Cards,
+    /// When a job last left for a card of another worker.
+    pub left: tokio::sync::Mutex<Option<Instant>>,
     /// The jobs that this worker has.
     jobs: Mutex<HashMap<RunId, watch::Sender<Wish>>>,
 }
@@ -107,8 +109,12 @@ impl Worker {
         let first = launcher.start().await?;
         let isolation = first.isolation().clone();
         first.kill().await;
+        let timing = Timing {
+            period: options.card_check,
+            patience: options.card_patience,
+        };
+        let cards = Cards::find(launcher.clone(), &options.code, &options.devices, timing).await;
         let pool = Pool::new(launcher, options.warm, options.slots);
-        let cards = Cards::find(&options.program, &options.code, &options.devices, options.card_check).await;
         let Services {
             store,
             broker,
@@ -126,6 +132,7 @@ impl Worker {
             options,
             pool,
             cards,
+            left: tokio::sync::Mutex::default(),
             jobs: Mutex::default(),
         });
         Ok(Worker {
@@ -283,7 +290,14 @@ async fn work(shared: Arc<Shared>, desk: Arc<Desk>, delivery: Delivery) {
         () = &mut job => {}
         () = &mut renewals => job.await,
     }
-    shared.jobs().remove(&delivery.job.run);
+    // The same run may have come once more meanwhile, after its lease was lost.
+    let mut jobs = shared.jobs();
+    if jobs
+        .get(&delivery.job.run)
+        .is_some_and(|theirs| theirs.same_channel(&wishes))
+    {
+        jobs.remove(&delivery.job.run);
+    }
 }
 
 /// Renews the lease until it is lost. Looks at the row, too: someone may have stopped the run while nobody listened.

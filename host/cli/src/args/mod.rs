@@ -7,6 +7,7 @@ mod service;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use trainyard_data::{Duplicates, Missing, Scaling, Split, Task};
+use trainyard_jobs::DeviceChoice;
 use trainyard_kernels::Device;
 
 pub use remote::*;
@@ -325,7 +326,7 @@ pub struct DataOptions {
 pub struct LimitOptions {
     /// Where tensors live: cpu, cuda, cuda:N, or auto (a card where there is one that can be used)
     #[arg(long, default_value = "auto")]
-    pub device: Device,
+    device: DeviceChoice,
     /// Lets a card multiply f32 matrices with the shorter mantissa of TF32: faster, and less exact
     #[arg(long)]
     pub tf32: bool,
@@ -338,6 +339,19 @@ pub struct LimitOptions {
     /// Threads that compute; 0 is one for each core. The result does not depend on it
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub threads: usize,
+}
+
+impl LimitOptions {
+    /// Where tensors are to live. Looks for a card where that is to be found out, which starts threads of its driver's: not before this
+    /// program has set up its own.
+    pub fn device(&self) -> Device {
+        match self.device {
+            DeviceChoice::Auto => Device::best(),
+            DeviceChoice::Cpu => Device::Cpu,
+            DeviceChoice::Cuda => Device::Cuda(0),
+            DeviceChoice::Card(number) => Device::Cuda(number as usize),
+        }
+    }
 }
 
 #[derive(Args)]

@@ -81,6 +81,9 @@ pub struct CheckSourceOptions {
 pub struct DoctorOptions {
     #[command(flatten)]
     pub place: PlaceOptions,
+    /// Leaves cards alone: to try one takes some of its memory, from whatever computes there. For what asks again and again
+    #[arg(long)]
+    pub no_cards: bool,
     /// Prints one JSON object a line instead of text
     #[arg(long)]
     pub json: bool,

@@ -94,3 +94,20 @@ fn options_of_the_service_are_settings() {
         assert!(flags.contains(text), "{flags}");
     }
 }
+
+#[test]
+fn a_device_is_read_without_looking_for_one() {
+    for (line, choice) in [
+        ("run dlinear --data a.csv", DeviceChoice::Auto),
+        ("run dlinear --data a.csv --device cuda:3", DeviceChoice::Card(3)),
+    ] {
+        let Command::Run(options) = parse(line).unwrap().command else {
+            panic!("{line}");
+        };
+        assert_eq!(options.limits.device, choice, "{line}");
+    }
+    let Err(refused) = parse("run dlinear --data a.csv --device gpu") else {
+        panic!()
+    };
+    assert!(refused.to_string().contains("auto, cpu, cuda or cuda:N"), "{refused}");
+}

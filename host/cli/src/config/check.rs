@@ -40,6 +40,7 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
     range("worker.threads", count(worker.threads), 1, 1024);
     range("worker.warm", count(worker.warm), 0, 1024);
     range("worker.card_check_seconds", worker.card_check_seconds, 1, 24 * 3600);
+    range("worker.card_patience_seconds", worker.card_patience_seconds, 1, 600);
     range("worker.lease_seconds", worker.lease_seconds, 3, 3600);
     range("worker.renew_seconds", worker.renew_seconds, 1, 1200);
     range("worker.drain_seconds", worker.drain_seconds, 0, YEAR);
@@ -60,6 +61,9 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
     range("limits.time_seconds", limits.time_seconds, 1, YEAR);
     range("limits.memory_mb", limits.memory_mb, 64, 1 << 30);
     range("limits.max_memory_mb", limits.max_memory_mb.unwrap_or(64), 64, 1 << 30);
+    if limits.max_gpu_memory_mb > 0 {
+        range("limits.max_gpu_memory_mb", limits.max_gpu_memory_mb, 64, 1 << 30);
+    }
 
     if worker.renew_seconds.saturating_mul(2) > worker.lease_seconds {
         let problem = format!(

@@ -88,6 +88,8 @@ pub struct WorkerConfig {
     pub devices: String,
     /// Seconds between two checks of a card that nothing runs on.
     pub card_check_seconds: u64,
+    /// Seconds that a card's driver may take to answer.
+    pub card_patience_seconds: u64,
     /// Seconds after which a silent worker counts as dead.
     pub lease_seconds: u64,
     /// Seconds between two words of life.
@@ -114,6 +116,8 @@ pub struct LimitsConfig {
     pub memory_mb: u64,
     /// MiB that a submit may ask for at most; see [`LimitsConfig::largest_memory_mb`] for when it is absent.
     pub max_memory_mb: Option<u64>,
+    /// The same of a card's memory, for a submit that is for a card alone; 0 is as much as the card has.
+    pub max_gpu_memory_mb: u64,
 }
 
 /// What is logged.
@@ -198,6 +202,7 @@ impl Default for WorkerConfig {
             labels: Vec::new(),
             devices: "auto".into(),
             card_check_seconds: 30,
+            card_patience_seconds: 30,
             lease_seconds: 5,
             renew_seconds: 2,
             drain_seconds: 10,
@@ -215,6 +220,7 @@ impl Default for LimitsConfig {
             time_seconds: 3600,
             memory_mb: 4096,
             max_memory_mb: None,
+            max_gpu_memory_mb: 0,
         }
     }
 }

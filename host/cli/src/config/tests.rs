@@ -182,6 +182,8 @@ fn values_that_make_no_sense_are_refused() {
         "auto, none, or a list such as cuda:0,cuda:1",
     );
     refused("[worker]\ncard_check_seconds = 0", "is not between 1 and");
+    refused("[worker]\ncard_patience_seconds = 0", "is not between 1 and");
+    refused("[limits]\nmax_gpu_memory_mb = 1", "is not between 64 and");
     refused("[s3]\npresign = \"yes\"", "expected true or false");
     refused("[worker]\nname = \"a b\"", "is not 1 to 100");
     refused("[limits]\nmax_memory_mb = 1024", "limits.memory_mb: is more than");

@@ -118,7 +118,7 @@ fn one(plugin: &Plugin, description: &Description, options: &TestOptions, limits
         parameters,
         seed: options.seed,
         dataset: Some(dataset.clone()),
-        device: options.limits.device,
+        device: options.limits.device(),
         tf32: options.limits.tf32,
         limits,
         control: Control::new(),

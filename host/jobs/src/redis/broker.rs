@@ -491,7 +491,12 @@ impl Broker for RedisBroker {
         lock(&self.shared.held).remove(&delivery.receipt);
         let place = Place::of(delivery);
         let mut script = RELEASE.arg(place.tag);
-        script.arg(place.receipt).arg(0).arg(place.lock).arg(0);
+        let rate = match delivery.job.kind {
+            // It goes on elsewhere, or has not begun: either way it is taken once more, and counts once.
+            JobKind::Train => self.shared.options.rate_limit,
+            JobKind::Trial | JobKind::Evaluate => 0,
+        };
+        script.arg(place.receipt).arg(0).arg(place.lock).arg(rate);
         self.held(script, delivery).await
     }
 

@@ -1,46 +1,41 @@
-//! Whether a card works: a process of its own computes something on it. A driver that hangs or falls over takes that process with
-//! it, and not the worker.
+//! Whether a card works: a process of its own computes something on it, shut in as a runner would be.
 
-use crate::runner::{CHECK_CARD, SUBCOMMAND};
+use crate::process::{CheckProblem, Kept, Launcher};
+use crate::protocol::CheckedCard;
 use std::ffi::OsString;
-use std::path::Path;
-use std::process::Stdio;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::process::Command;
-use trainyard_parameters::one_line;
 
-/// How long a card may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Why a card is of no use.
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// One line.
+    pub text: String,
+    /// As long as this can be had, the process that tried the card has not ended.
+    pub hangs: Option<Weak<dyn std::any::Any + Send + Sync>>,
+}
 
-/// Tries the card that is number 0 in this environment. The error is one line that says why it is of no use.
-pub(super) async fn check(program: &Path, environment: Vec<(OsString, OsString)>) -> Result<(), String> {
-    let child = Command::new(program)
-        .arg(SUBCOMMAND)
-        .arg(CHECK_CARD)
-        .env_clear()
-        .envs(environment)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        // One that the kernel does not let go is waited for elsewhere.
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("it could not be checked: {error}"))?;
-    match tokio::time::timeout(PATIENCE, child.wait_with_output()).await {
-        Ok(Ok(output)) if output.status.success() => Ok(()),
-        Ok(Ok(output)) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let last = said.lines().rev().find(|line| !line.trim().is_empty());
-            Err(last.map_or_else(
-                || format!("the process that checked it ended badly ({})", output.status),
-                one_line,
-            ))
-        }
-        Ok(Err(error)) => Err(format!("it could not be checked: {error}")),
-        Err(_) => Err(format!(
-            "the driver did not answer in {} s; see `nvidia-smi` and the kernel's log",
-            PATIENCE.as_secs()
-        )),
+/// Tries the card that is number 0 in this environment, for no longer than this. Gives what the card says of itself.
+pub(super) async fn check(
+    launcher: &Launcher,
+    environment: Vec<(OsString, OsString)>,
+    patience: Duration,
+) -> Result<CheckedCard, Problem> {
+    let failed = |text| Problem { text, hangs: None };
+    let kept: Kept = Arc::new(());
+    let process = Arc::downgrade(&kept);
+    let check = launcher.check_card(environment, kept).await;
+    let check = check.map_err(|error| failed(format!("it could not be checked: {error}")))?;
+    match check.outcome(patience).await {
+        Ok(printed) => serde_json::from_slice(&printed)
+            .map_err(|error| failed(format!("the process that checked it said something else: {error}"))),
+        Err(CheckProblem::Failed(text)) => Err(failed(text)),
+        Err(CheckProblem::Hung) => Err(Problem {
+            text: format!(
+                "the driver did not answer in {} s; see `nvidia-smi` and the kernel's log",
+                patience.as_secs()
+            ),
+            hangs: Some(process),
+        }),
     }
 }

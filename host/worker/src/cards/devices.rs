@@ -69,6 +69,18 @@ fn listed(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// The card of a number among those that the environment names. A worker's list does not reach beyond those.
+pub(super) fn named(visible: &[String], number: u32) -> Result<String, String> {
+    visible.get(number as usize).cloned().ok_or_else(|| {
+        let count = match visible.len() {
+            0 => "no card".to_owned(),
+            1 => "only 1 card".to_owned(),
+            count => format!("only {count} cards"),
+        };
+        format!("CUDA_VISIBLE_DEVICES names {count}")
+    })
+}
+
 /// The whole environment of a process that is to see one card alone, as its number 0: what concerns the driver of this process's
 /// own, and nothing else.
 pub(super) fn environment(card: &str, cache: &Path) -> Vec<(OsString, OsString)> {
@@ -114,6 +126,17 @@ mod tests {
         assert_eq!(listed("2, GPU-8932f937,1"), ["2", "GPU-8932f937", "1"]);
         assert_eq!(listed("1,-1,0"), ["1"]);
         assert_eq!(listed(""), [""; 0]);
+    }
+
+    #[test]
+    fn a_list_does_not_reach_beyond_what_can_be_seen() {
+        let visible = ["3".to_owned(), "GPU-8932f937".to_owned()];
+        assert_eq!(named(&visible, 1), Ok("GPU-8932f937".into()));
+        assert_eq!(
+            named(&visible, 2),
+            Err("CUDA_VISIBLE_DEVICES names only 2 cards".into())
+        );
+        assert_eq!(named(&[], 0), Err("CUDA_VISIBLE_DEVICES names no card".into()));
     }
 
     #[test]

@@ -8,10 +8,11 @@ mod devices;
 mod nvml;
 mod place;
 
-use place::{Card, State};
+use crate::process::{Kept, Launcher, ProcessError};
+use place::{Card, Promise, State};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
@@ -21,7 +22,7 @@ pub use devices::Devices;
 pub(crate) use nvml::Reading;
 #[cfg(test)]
 pub(crate) use nvml::Share;
-pub(crate) use place::{Place, has_room};
+pub(crate) use place::{Place, Wanted, has_card, has_healthy, has_room};
 
 /// What this program says of cards when it is not built for them.
 const NOT_BUILT: &str =
@@ -34,22 +35,48 @@ const CACHE: &str = "cuda";
 pub(crate) struct Cards(Arc<Inner>);
 
 struct Inner {
-    program: PathBuf,
+    launcher: Launcher,
     cache: PathBuf,
-    period: Duration,
+    devices: Devices,
+    timing: Timing,
     state: Mutex<State>,
-    watch: Option<nvml::Watch>,
+    /// From when there are cards on.
+    watch: OnceLock<nvml::Watch>,
+    /// A look for cards that the driver has not answered yet.
+    listing: tokio::sync::Mutex<Option<oneshot::Receiver<Listed>>>,
     changed: Notify,
 }
 
-/// A job's place on a card, until it is dropped.
+/// When cards are checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    /// How often, while nothing runs on them.
+    pub period: Duration,
+    /// How long the driver may take to answer.
+    pub patience: Duration,
+}
+
+/// A job's place on a card, until it is dropped; and until the job's process has ended.
 pub(crate) struct Seat {
-    cards: Cards,
-    run: RunId,
+    booking: Arc<Booking>,
     number: u32,
-    place: usize,
     name: Option<String>,
     visible: String,
+}
+
+/// What a job on a card is promised, until nobody holds it any more.
+struct Booking {
+    cards: Cards,
+    place: usize,
+    id: u64,
+}
+
+/// A run's turn among those that wait for a card, until it is dropped.
+pub(crate) struct Ticket {
+    cards: Cards,
+    run: RunId,
+    wanted: Wanted,
+    since: u64,
 }
 
 /// What a worker would find.
@@ -63,80 +90,116 @@ pub struct Found {
 
 impl Cards {
     /// Finds the cards. They are checked from [`Cards::begin`] on; until then none works.
-    pub async fn find(program: &Path, code: &Path, devices: &Devices, period: Duration) -> Self {
-        let cache = code.join(CACHE);
-        let asked = match devices {
-            Devices::None => None,
-            devices => {
-                let devices = devices.clone();
-                // The driver's library may take a while to load, or hang: on a thread that nobody waits for at the end.
-                let (told, listed) = oneshot::channel();
-                let listing = std::thread::Builder::new()
-                    .name("cards".into())
-                    .spawn(move || drop(told.send(list(&devices))));
-                if let Err(error) = listing {
-                    tracing::warn!(%error, "cards cannot be looked for");
-                }
-                tokio::time::timeout(Duration::from_secs(30), listed)
-                    .await
-                    .ok()
-                    .and_then(Result::ok)
-            }
-        };
+    pub async fn find(launcher: Launcher, code: &Path, devices: &Devices, timing: Timing) -> Self {
+        let cards = Cards(Arc::new(Inner {
+            launcher,
+            cache: code.join(CACHE),
+            devices: devices.clone(),
+            timing,
+            state: Mutex::default(),
+            watch: OnceLock::new(),
+            listing: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+        }));
+        cards.look().await;
+        cards
+    }
+
+    /// Looks for cards, while there are none.
+    async fn look(&self) {
+        let Inner {
+            devices, cache, timing, ..
+        } = &*self.0;
+        if *devices == Devices::None {
+            return;
+        }
         let Listed {
             mut cards,
             nvml,
-            problem,
-        } = asked.unwrap_or_default();
-        let mut state = State {
-            cards: Vec::new(),
-            problem,
+            mut problem,
+        } = match self.listed().await {
+            Some(listed) => listed,
+            None => {
+                let seconds = timing.patience.as_secs();
+                self.lock().problem = Some(format!("the driver did not answer in {seconds} s"));
+                return;
+            }
         };
+        if !cards.is_empty()
+            && let Err(error) = private(cache)
+        {
+            tracing::warn!(%error, folder = %cache.display(), "what a card's driver compiles cannot be kept");
+        }
         let certain = matches!(nvml, Some(Ok(_))) || matches!(devices, Devices::List(_));
-        if !certain && !cards.is_empty() {
+        if !certain {
             // Nobody says how many there are: up to the first that cannot be used.
             let all = std::mem::take(&mut cards);
             for card in all {
-                match check::check(program, devices::environment(&card.visible, &cache)).await {
-                    Ok(()) => cards.push(card),
-                    Err(problem) => {
-                        state.problem = cards.is_empty().then_some(problem);
+                let environment = devices::environment(card.visible.as_deref().unwrap_or_default(), cache);
+                match check::check(&self.0.launcher, environment, timing.patience).await {
+                    Ok(_) => cards.push(card),
+                    Err(found) => {
+                        problem = cards.is_empty().then_some(found.text);
                         break;
                     }
                 }
             }
         }
-        let names: Vec<String> = cards.iter().map(|card| card.visible.clone()).collect();
-        state.cards = cards;
-        let watch = match nvml {
-            _ if names.is_empty() => None,
-            Some(Ok(nvml)) => nvml::Watch::begin(nvml, names).ok(),
-            Some(Err(error)) => {
-                tracing::warn!(error, "what cards do cannot be read");
-                None
+        let found = !cards.is_empty();
+        match nvml {
+            Some(Ok(nvml)) if found => {
+                let names = cards.iter().map(|card| card.visible.clone().unwrap_or_default());
+                if let Ok(watch) = nvml::Watch::begin(nvml, names.collect()) {
+                    let _ = self.0.watch.set(watch);
+                }
             }
-            None => None,
-        };
-        Cards(Arc::new(Inner {
-            program: program.to_owned(),
-            cache,
-            period,
-            state: Mutex::new(state),
-            watch,
-            changed: Notify::new(),
-        }))
+            Some(Err(error)) if found => tracing::warn!(error, "what cards do cannot be read"),
+            _ => {}
+        }
+        let mut state = self.lock();
+        (state.cards, state.problem) = (cards, problem);
     }
 
-    /// Checks the cards again and again while nothing runs on them, as long as anyone holds them.
+    /// What there is, before anything is checked; nothing where the driver does not answer. The next look waits for the same answer then.
+    async fn listed(&self) -> Option<Listed> {
+        let mut listing = self.0.listing.lock().await;
+        let mut answer = listing.take().unwrap_or_else(|| {
+            let devices = self.0.devices.clone();
+            // The driver's library may take a while to load, or hang: on a thread that nobody waits for at the end.
+            let (told, answer) = oneshot::channel();
+            let thread = std::thread::Builder::new()
+                .name("cards".into())
+                .spawn(move || drop(told.send(list(&devices))));
+            if let Err(error) = thread {
+                tracing::warn!(%error, "cards cannot be looked for");
+            }
+            answer
+        });
+        match tokio::time::timeout(self.0.timing.patience, &mut answer).await {
+            Ok(listed) => Some(listed.unwrap_or_default()),
+            Err(_) => {
+                *listing = Some(answer);
+                None
+            }
+        }
+    }
+
+    /// Checks the cards again and again while nothing runs on them, and looks for some while there are none, as long as anyone holds them.
     pub fn begin(&self) {
-        if self.lock().cards.is_empty() {
+        if self.0.devices == Devices::None {
             return;
         }
-        let (cards, period) = (Arc::downgrade(&self.0), self.0.period);
+        let (cards, period) = (Arc::downgrade(&self.0), self.0.timing.period);
         tokio::spawn(async move {
             while let Some(inner) = Weak::upgrade(&cards) {
                 Cards(inner).check_idle().await;
                 tokio::time::sleep(period).await;
+                let Some(cards) = Weak::upgrade(&cards).map(Cards) else {
+                    return;
+                };
+                if !cards.any().0 {
+                    cards.look().await;
+                }
             }
         });
     }
@@ -152,31 +215,25 @@ impl Cards {
         (!state.cards.is_empty(), state.cards.iter().any(Card::is_healthy))
     }
 
-    /// Gives a run a place for so many bytes, or says what to do without.
-    pub fn seat(&self, run: &RunId, choice: DeviceChoice, bytes: u64) -> Result<Seat, Place> {
+    /// A run's turn for what it wants. Whoever comes later comes later.
+    pub fn queue(&self, run: &RunId, wanted: Wanted) -> Ticket {
         let mut state = self.lock();
-        let place = match state.place(choice, bytes) {
-            Place::Card(place) => place,
-            other => return Err(other),
-        };
-        let card = &mut state.cards[place];
-        card.promised.insert(run.clone(), bytes);
-        let seat = Seat {
+        let since = state.count();
+        if wanted.choice != DeviceChoice::Cpu {
+            state.waiting.insert(since, wanted.clone());
+        }
+        drop(state);
+        Ticket {
             cards: self.clone(),
             run: run.clone(),
-            number: card.number,
-            place,
-            name: card.name.clone(),
-            visible: card.visible.clone(),
-        };
-        drop(state);
-        self.set_busy();
-        Ok(seat)
+            wanted,
+            since,
+        }
     }
 
     /// Where a run would be done that wants this.
-    pub fn would_seat(&self, choice: DeviceChoice, bytes: u64) -> Place {
-        self.lock().place(choice, bytes)
+    pub fn would_seat(&self, wanted: &Wanted) -> Place {
+        self.lock().place(wanted, None)
     }
 
     /// Waits until a place may have become free, or a while has passed.
@@ -187,13 +244,42 @@ impl Cards {
 
     /// The last reading of the seat's card, and when it was taken.
     pub fn reading(&self, seat: &Seat) -> Option<(Instant, Reading)> {
-        self.0.watch.as_ref()?.last(seat.place)
+        self.last(seat.place())
+    }
+
+    fn last(&self, place: usize) -> Option<(Instant, Reading)> {
+        self.0.watch.get()?.last(place)
     }
 
     /// A job failed on a card: nobody knows whether it works until it has been checked. Gives whether it does.
     pub async fn suspect(&self, seat: &Seat) -> bool {
-        self.lock().cards[seat.place].health = None;
-        self.check(seat.place).await
+        self.doubt(seat.place());
+        self.check(seat.place()).await
+    }
+
+    /// The same, without waiting for what comes of it.
+    pub fn suspect_later(&self, seat: &Seat) {
+        let (cards, place) = (self.clone(), seat.place());
+        self.doubt(place);
+        tokio::spawn(async move { cards.check(place).await });
+    }
+
+    fn doubt(&self, place: usize) {
+        self.lock().cards[place].health = None;
+    }
+
+    /// The seat's process was killed and has not ended: the card is of no use until it has.
+    pub fn cannot_be_ended(&self, seat: &Seat) {
+        let problem = "a process on it cannot be ended: its driver holds it; see `nvidia-smi` and the kernel's log, and restart the machine if need be";
+        let mut state = self.lock();
+        let card = &mut state.cards[seat.place()];
+        let booking: Kept = seat.booking.clone();
+        card.stuck = Some((Arc::downgrade(&booking), problem.to_owned()));
+        card.health = Some(Err(problem.to_owned()));
+        let card = format!("cuda:{}", card.number);
+        drop(state);
+        tracing::error!(card, problem, "the card is of no use for now");
+        self.0.changed.notify_waiters();
     }
 
     /// What there is to say of each.
@@ -202,9 +288,8 @@ impl Cards {
         let cards = state.cards.iter().enumerate();
         cards
             .map(|(place, card)| {
-                let last = self.0.watch.as_ref().and_then(|watch| watch.last(place));
-                let reading = last.map(|(_, reading)| reading).unwrap_or_default();
-                let mut running: Vec<RunId> = card.promised.keys().cloned().collect();
+                let reading = self.last(place).map(|(_, reading)| reading).unwrap_or_default();
+                let mut running: Vec<RunId> = card.promised.values().map(|promise| promise.run.clone()).collect();
                 running.sort_unstable();
                 CardDetails {
                     index: card.number,
@@ -241,16 +326,51 @@ impl Cards {
         checks.join_all().await;
     }
 
-    /// Checks a card, and notes what came of it.
+    /// Checks a card, and notes what came of it. A check that begins after this was asked for counts for it, too.
     async fn check(&self, place: usize) -> bool {
-        let visible = self.lock().cards[place].visible.clone();
-        let health = match cfg!(feature = "cuda") {
-            true => check::check(&self.0.program, devices::environment(&visible, &self.0.cache)).await,
-            false => Err(NOT_BUILT.to_owned()),
+        let asked = Instant::now();
+        let checking = self.lock().cards[place].checking.clone();
+        let _checking = checking.lock().await;
+        let (visible, stuck) = {
+            let mut state = self.lock();
+            let card = &mut state.cards[place];
+            let Some(visible) = card.visible.clone() else {
+                return false;
+            };
+            if card.checked.is_some_and(|began| began > asked) {
+                return card.is_healthy();
+            }
+            card.checked = Some(Instant::now());
+            (visible, card.stuck().map(str::to_owned))
         };
-        let works = health.is_ok();
+        let failed = |text| Err(check::Problem { text, hangs: None });
+        let found = match (stuck, cfg!(feature = "cuda")) {
+            (_, false) => failed(NOT_BUILT.to_owned()),
+            (Some(problem), _) => failed(problem),
+            (None, true) => {
+                let environment = devices::environment(&visible, &self.0.cache);
+                check::check(&self.0.launcher, environment, self.0.timing.patience).await
+            }
+        };
+        let works = found.is_ok();
         let mut state = self.lock();
         let card = &mut state.cards[place];
+        let health = match found {
+            Ok(checked) => {
+                card.memory = Some(checked.total_bytes);
+                card.name.get_or_insert(checked.name);
+                tracing::debug!(card = card.number, free = checked.free_bytes, "the card was checked");
+                Ok(())
+            }
+            Err(check::Problem { text, hangs }) => {
+                if let Some(process) = hangs {
+                    card.stuck = Some((process, "the last check still hangs".to_owned()));
+                }
+                Err(text)
+            }
+        };
+        // The check itself took some of its memory.
+        card.freed = Some(Instant::now());
         let before = card.health.replace(health);
         let card = format!("cuda:{}", card.number);
         let problem = state.cards[place].problem().unwrap_or_default().to_owned();
@@ -267,13 +387,57 @@ impl Cards {
 
     fn set_busy(&self) {
         let busy = self.lock().cards.iter().any(|card| !card.promised.is_empty());
-        if let Some(watch) = &self.0.watch {
+        if let Some(watch) = self.0.watch.get() {
             watch.set_busy(busy);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    /// A place for the run, or what to do without.
+    pub fn seat(&self) -> Result<Seat, Place> {
+        let mut state = self.cards.lock();
+        for (place, card) in state.cards.iter_mut().enumerate() {
+            card.read(self.cards.last(place).as_ref());
+        }
+        let place = match state.place(&self.wanted, Some(self.since)) {
+            Place::Card(place) => place,
+            other => return Err(other),
+        };
+        state.waiting.remove(&self.since);
+        let id = state.count();
+        let promise = Promise {
+            run: self.run.clone(),
+            bytes: self.wanted.bytes,
+            pid: None,
+        };
+        let card = &mut state.cards[place];
+        card.promised.insert(id, promise);
+        let seat = Seat {
+            number: card.number,
+            name: card.name.clone(),
+            visible: card.visible.clone().unwrap_or_default(),
+            booking: Arc::new(Booking {
+                cards: self.cards.clone(),
+                place,
+                id,
+            }),
+        };
+        drop(state);
+        self.cards.set_busy();
+        Ok(seat)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.cards.lock().waiting.remove(&self.since).is_some() {
+            self.cards.0.changed.notify_waiters();
+        }
     }
 }
 
@@ -293,26 +457,64 @@ impl Seat {
 
     /// The whole environment of a runner that is to see this card alone.
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
-        devices::environment(&self.visible, &self.cards.0.cache)
+        devices::environment(&self.visible, &self.booking.cards.0.cache)
+    }
+
+    /// The card's place in the list.
+    pub fn place(&self) -> usize {
+        self.booking.place
+    }
+
+    /// What is promised, for whoever uses it longer than the seat.
+    pub fn kept(&self) -> Kept {
+        self.booking.clone()
+    }
+
+    /// The process on it.
+    pub fn taken_by(&self, pid: u32) {
+        let Booking { cards, place, id } = &*self.booking;
+        if let Some(promise) = cards.lock().cards[*place].promised.get_mut(id) {
+            promise.pid = Some(pid);
+        }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Booking {
     fn drop(&mut self) {
-        self.cards.lock().cards[self.place].promised.remove(&self.run);
+        let mut state = self.cards.lock();
+        let card = &mut state.cards[self.place];
+        card.promised.remove(&self.id);
+        card.freed = Some(Instant::now());
+        drop(state);
         self.cards.set_busy();
         self.cards.0.changed.notify_waiters();
     }
 }
 
+/// Makes a folder that is ours alone.
+fn private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 /// Looks for the cards that a worker with these settings would use, and checks them.
-pub async fn examine(program: &Path, folder: &Path, devices: &Devices) -> Found {
-    let cards = Cards::find(program, folder, devices, Duration::MAX).await;
+pub async fn examine(
+    program: &Path,
+    folder: &Path,
+    devices: &Devices,
+    patience: Duration,
+) -> Result<Found, ProcessError> {
+    let launcher = Launcher::new(program.to_owned(), folder.join("scratch"))?;
+    let timing = Timing {
+        period: Duration::MAX,
+        patience,
+    };
+    let cards = Cards::find(launcher, folder, devices, timing).await;
     cards.check_idle().await;
-    Found {
+    Ok(Found {
         cards: cards.details(),
         problem: cards.problem(),
-    }
+    })
 }
 
 /// What is found before anything is checked.
@@ -327,33 +529,35 @@ struct Listed {
 /// The cards that can be seen, by what the environment and the driver's library say.
 fn list(devices: &Devices) -> Listed {
     /// Where nobody says how many there are, no more are tried.
-    const TRIED: u32 = 16;
+    const TRIED: usize = 16;
     let nvml = nvml::open();
-    let visible = devices::visible().unwrap_or_else(|| {
-        let count = match &nvml {
-            Ok(nvml) => nvml::count(nvml),
-            // Only a program that can use them has a reason to try.
-            Err(_) if cfg!(feature = "cuda") => Some(TRIED),
-            Err(_) => None,
-        };
-        (0..count.unwrap_or(0)).map(|number| number.to_string()).collect()
-    });
+    let named = devices::visible();
+    let count = match &nvml {
+        _ if named.is_some() => named.as_ref().map(Vec::len),
+        Ok(nvml) => nvml::count(nvml).map(|count| count as usize),
+        // Only a program that can use them has a reason to try.
+        Err(_) if cfg!(feature = "cuda") => Some(TRIED),
+        Err(_) => None,
+    };
     let wanted = match devices {
         Devices::None => Vec::new(),
-        Devices::Auto => (0..).take(visible.len()).collect(),
+        Devices::Auto => (0..).take(count.unwrap_or(0)).collect(),
         Devices::List(numbers) => numbers.clone(),
     };
     let cards: Vec<Card> = wanted
         .into_iter()
         .map(|number: u32| {
-            // One that cannot be seen is named all the same: the check says what is wrong with it.
-            let seen = visible.get(number as usize).cloned();
-            let visible = seen.unwrap_or_else(|| number.to_string());
-            let nvml::Listed { name, memory } = nvml
+            let visible = match named.as_ref().map(|named| devices::named(named, number)) {
+                Some(Err(problem)) => return Card::forbidden(number, problem),
+                Some(Ok(visible)) => visible,
+                // One that is not there is named all the same: the check says what is wrong with it.
+                None => number.to_string(),
+            };
+            let nvml::Listed { identity, name, memory } = nvml
                 .as_ref()
                 .map(|nvml| nvml::listed(nvml, &visible))
                 .unwrap_or_default();
-            Card::new(number, visible, name, memory)
+            Card::new(number, identity.unwrap_or(visible), name, memory)
         })
         .collect();
     let problem = (cfg!(feature = "cuda") && cards.is_empty() && *devices == Devices::Auto)

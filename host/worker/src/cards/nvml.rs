@@ -28,12 +28,16 @@ pub(crate) struct Reading {
     pub memory_total: Option<u64>,
     /// Bytes that are in use.
     pub memory_used: Option<u64>,
+    /// Bytes that can still be had.
+    pub memory_free: Option<u64>,
     /// Degrees Celsius.
     pub temperature: Option<f64>,
     /// Watts.
     pub power: Option<f64>,
     /// What processes do on it, by their numbers, as far as it is told.
     pub processes: HashMap<u32, Share>,
+    /// Whether it is told at all how much a process computes: then one of which nothing is told does nothing.
+    pub tells_utilization: bool,
 }
 
 /// What a process does on a card.
@@ -48,6 +52,8 @@ pub(crate) struct Share {
 /// A card as it is listed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Listed {
+    /// What stays the same when another card is put in, or one is gone: a number does not.
+    pub identity: Option<String>,
     pub name: Option<String>,
     pub memory: Option<u64>,
 }
@@ -81,16 +87,22 @@ pub(super) fn listed(nvml: &Nvml, card: &str) -> Listed {
         return Listed::default();
     };
     Listed {
+        identity: device.uuid().ok(),
         name: device.name().ok(),
         memory: device.memory_info().ok().map(|memory| memory.total),
     }
 }
 
 fn device<'a>(nvml: &'a Nvml, card: &str) -> Result<nvml_wrapper::Device<'a>, NvmlError> {
-    match card.parse() {
-        Ok(number) => nvml.device_by_index(number),
-        Err(_) => nvml.device_by_uuid(card),
+    if let Ok(number) = card.parse() {
+        return nvml.device_by_index(number);
     }
+    // The environment may name a card by the beginning of its identity.
+    nvml.device_by_uuid(card).or_else(|error| {
+        let begins = |device: &nvml_wrapper::Device| device.uuid().is_ok_and(|identity| identity.starts_with(card));
+        let mut all = (0..nvml.device_count()?).filter_map(|number| nvml.device_by_index(number).ok());
+        all.find(begins).ok_or(error)
+    })
 }
 
 impl Watch {
@@ -164,10 +176,12 @@ fn reading(nvml: &Nvml, card: &str, seen: &mut u64) -> Result<Reading, NvmlError
             UsedGpuMemory::Unavailable => None,
         };
     }
-    // An error means that nothing has been computed since.
     let mut sums: HashMap<u32, (f64, f64)> = HashMap::new();
     let since = *seen;
-    for sample in device.process_utilization_stats(since).unwrap_or_default() {
+    let samples = device.process_utilization_stats(since);
+    // It answers so where nothing has been computed since.
+    let tells_utilization = matches!(samples, Ok(_) | Err(NvmlError::NotFound));
+    for sample in samples.unwrap_or_default() {
         // Old samples may come along.
         if sample.timestamp > since {
             let (sum, count) = sums.entry(sample.pid).or_default();
@@ -183,9 +197,11 @@ fn reading(nvml: &Nvml, card: &str, seen: &mut u64) -> Result<Reading, NvmlError
         utilization: device.utilization_rates().ok().map(|rates| f64::from(rates.gpu)),
         memory_total: memory.as_ref().map(|memory| memory.total),
         memory_used: memory.as_ref().map(|memory| memory.used),
+        memory_free: memory.as_ref().map(|memory| memory.free),
         temperature: device.temperature(TemperatureSensor::Gpu).ok().map(f64::from),
         // Milliwatts.
         power: device.power_usage().ok().map(|power| f64::from(power) / 1000.0),
         processes,
+        tells_utilization,
     })
 }

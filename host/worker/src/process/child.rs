@@ -1,9 +1,15 @@
 //! The process itself, and its end.
 
+use super::launcher::Inner;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+use std::any::Any;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use tokio::sync::oneshot;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+/// Something that is given back only when a process that uses it has ended.
+pub type Kept = Arc<dyn Any + Send + Sync>;
 
 /// A process and its scratch folder. Both are gone when this has been dropped.
 pub(super) struct Process {
@@ -11,14 +17,17 @@ pub(super) struct Process {
     scratch: PathBuf,
     /// How it ended, once it has been waited for. Its number may be another process's from then on.
     ended: Option<ExitStatus>,
+    /// Dropped last of all.
+    _kept: Option<Kept>,
 }
 
 impl Process {
-    pub fn new(child: Child, scratch: PathBuf) -> Self {
+    pub fn new(child: Child, scratch: PathBuf, kept: Option<Kept>) -> Self {
         Process {
             child,
             scratch,
             ended: None,
+            _kept: kept,
         }
     }
 
@@ -49,6 +58,23 @@ impl Process {
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = kill_process(pid, Signal::KILL);
         }
+    }
+
+    /// Kills it, and waits for its end on a thread of its own, since the kernel may be stuck in a driver. Tells when it is over.
+    pub fn end(self, launcher: Arc<Inner>) -> oneshot::Receiver<()> {
+        self.kill();
+        let (told, over) = oneshot::channel();
+        // Where there can be no other thread, this one waits after all.
+        let _ = std::thread::Builder::new()
+            .name("runner-end".into())
+            .stack_size(64 << 10)
+            .spawn(move || {
+                drop(self);
+                // The thread that started it must not end before it does.
+                drop(launcher);
+                let _ = told.send(());
+            });
+        over
     }
 
     fn pid(&self) -> Option<Pid> {

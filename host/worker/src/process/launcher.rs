@@ -4,19 +4,20 @@
 //! runtime come and go; this one stays as long as anyone holds a launcher or a runner.
 
 use super::ProcessError;
-use super::child::Process;
+use super::check::Check;
+use super::child::{Kept, Process};
 use super::folder::{ScratchFolder, WorkerFolder};
 use super::runner::Runner;
 use super::words::Words;
 use crate::protocol::Report;
-use crate::runner::{ON_CARD, SUBCOMMAND};
+use crate::runner::{CHECK_CARD, ON_CARD, SUBCOMMAND};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -27,7 +28,9 @@ const READY: Duration = Duration::from_secs(10);
 const READY_ON_CARD: Duration = Duration::from_secs(120);
 
 /// The whole environment of a process.
-type Environment = Vec<(OsString, OsString)>;
+pub(super) type Environment = Vec<(OsString, OsString)>;
+/// Starts a process, on the thread that starts them all.
+type Request = Box<dyn FnOnce(&Path) + Send>;
 
 /// Starts runners. A clone is the same launcher.
 #[derive(Clone)]
@@ -36,12 +39,6 @@ pub struct Launcher(Arc<Inner>);
 pub(super) struct Inner {
     requests: mpsc::Sender<Request>,
     folder: WorkerFolder,
-}
-
-struct Request {
-    scratch: PathBuf,
-    card: Option<Environment>,
-    answer: oneshot::Sender<io::Result<Started>>,
 }
 
 /// A process that has just been started.
@@ -61,9 +58,8 @@ impl Launcher {
         std::thread::Builder::new()
             .name("launcher".into())
             .spawn(move || {
-                for request in asked {
-                    // If nobody waits for it any more, it ends at once.
-                    let _ = request.answer.send(start(&program, request.scratch, request.card));
+                for start in asked {
+                    start(&program);
                 }
             })
             .map_err(|error| ProcessError::Start(format!("cannot start a thread: {error}")))?;
@@ -80,36 +76,31 @@ impl Launcher {
         self.start_in(None).await
     }
 
-    /// The same on the one card that can be seen in this environment, which is the runner's whole environment.
-    pub async fn start_on_card(&self, environment: Vec<(OsString, OsString)>) -> Result<Runner, ProcessError> {
-        self.start_in(Some(environment)).await
+    /// The same on the one card that can be seen in this environment, which is the runner's whole environment. Something is kept
+    /// until it has ended, however long that takes.
+    pub async fn start_on_card(&self, environment: Environment, kept: Kept) -> Result<Runner, ProcessError> {
+        self.start_in(Some((environment, kept))).await
     }
 
-    async fn start_in(&self, card: Option<Environment>) -> Result<Runner, ProcessError> {
+    /// Starts a process that tries the one card that can be seen in this environment.
+    pub(crate) async fn check_card(&self, environment: Environment, kept: Kept) -> Result<Check, ProcessError> {
+        let scratch = self.scratch()?;
+        let folder = scratch.clone();
+        let (process, stdout, words) = self
+            .begin(scratch, move |program| start_check(program, folder, environment, kept))
+            .await?;
+        Ok(Check::new(process, stdout, words, self.0.clone()))
+    }
+
+    async fn start_in(&self, card: Option<(Environment, Kept)>) -> Result<Runner, ProcessError> {
         let patience = if card.is_some() { READY_ON_CARD } else { READY };
-        let scratch = self
-            .0
-            .folder
-            .runner()
-            .map_err(|error| ProcessError::Start(format!("its scratch folder: {error}")))?;
+        let scratch = self.scratch()?;
         let folder = ScratchFolder::open(&scratch)
             .map_err(|error| ProcessError::Start(format!("its scratch folder: {error}")))?;
-        let (answer, started) = oneshot::channel();
-        let request = Request {
-            scratch: scratch.clone(),
-            card,
-            answer,
-        };
-        let gone = || ProcessError::Start("the launcher is gone".into());
-        self.0.requests.send(request).map_err(|_| gone())?;
-        let Started { process, socket, words } = match started.await.map_err(|_| gone())? {
-            Ok(started) => started,
-            Err(error) => {
-                // What is left, the next worker clears away.
-                let _ = std::fs::remove_dir(&scratch);
-                return Err(ProcessError::Start(error.to_string()));
-            }
-        };
+        let own = scratch.clone();
+        let Started { process, socket, words } = self
+            .begin(scratch.clone(), move |program| start(program, own, card))
+            .await?;
         let mut runner = Runner::new(process, socket, words, scratch, folder, self.0.clone())?;
         match tokio::time::timeout(patience, runner.next()).await {
             Ok(Ok(Report::Ready(isolation))) => {
@@ -120,33 +111,88 @@ impl Launcher {
             // Somebody may have killed it: another may do better.
             Ok(Err(died @ ProcessError::Died { .. })) => Err(died),
             Ok(Err(error)) => Err(ProcessError::Start(error.to_string())),
-            Err(_) => Err(ProcessError::Start(format!(
-                "it was not ready after {} s",
-                patience.as_secs()
-            ))),
+            Err(_) => Err(ProcessError::NotReady {
+                seconds: patience.as_secs(),
+            }),
         }
+    }
+
+    fn scratch(&self) -> Result<PathBuf, ProcessError> {
+        let made = self.0.folder.runner();
+        made.map_err(|error| ProcessError::Start(format!("its scratch folder: {error}")))
+    }
+
+    /// Starts a process on the thread that starts them all. If nobody waits for it any more, it ends at once.
+    async fn begin<T: Send + 'static>(
+        &self,
+        scratch: PathBuf,
+        start: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, ProcessError> {
+        let (answer, started) = oneshot::channel();
+        let request = Box::new(move |program: &Path| drop(answer.send(start(program))));
+        let gone = || ProcessError::Start("the launcher is gone".into());
+        self.0.requests.send(request).map_err(|_| gone())?;
+        started.await.map_err(|_| gone())?.map_err(|error| {
+            // What is left, the next worker clears away.
+            let _ = std::fs::remove_dir(&scratch);
+            ProcessError::Start(error.to_string())
+        })
     }
 }
 
 /// Starts the program, with nothing of ours but one end of a socket, and on a card what its driver needs.
-fn start(program: &Path, scratch: PathBuf, card: Option<Environment>) -> io::Result<Started> {
+fn start(program: &Path, scratch: PathBuf, card: Option<(Environment, Kept)>) -> io::Result<Started> {
     let (socket, theirs) = UnixStream::pair()?;
-    let mut child = Command::new(program)
-        .arg(SUBCOMMAND)
-        .args(card.is_some().then_some(ON_CARD))
-        .arg(&scratch)
-        .arg(std::process::id().to_string())
-        .env_clear()
-        .envs(card.into_iter().flatten())
-        .current_dir("/")
-        .process_group(0)
+    let (environment, kept) = card.unzip();
+    let mut command = command(program, environment.as_ref().map(|_| ON_CARD), &scratch);
+    let mut child = command
+        .envs(environment.into_iter().flatten())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
         .spawn()?;
     let stderr = child.stderr.take();
-    let process = Process::new(child, scratch);
-    let stderr = stderr.ok_or_else(|| io::Error::other("it has no standard error"))?;
-    let words = Words::listen(stderr)?;
+    let process = Process::new(child, scratch, kept);
+    let words = listen(stderr)?;
     Ok(Started { process, socket, words })
+}
+
+/// Starts the program to try a card. It prints what it found.
+fn start_check(
+    program: &Path,
+    scratch: PathBuf,
+    environment: Environment,
+    kept: Kept,
+) -> io::Result<(Process, ChildStdout, Words)> {
+    let mut command = command(program, Some(CHECK_CARD), &scratch);
+    let mut child = command
+        .envs(environment)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let process = Process::new(child, scratch, Some(kept));
+    let stdout = stdout.ok_or_else(|| io::Error::other("it has no standard output"))?;
+    Ok((process, stdout, listen(stderr)?))
+}
+
+fn command(program: &Path, option: Option<&str>, scratch: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .arg(SUBCOMMAND)
+        .args(option)
+        .arg(scratch)
+        .arg(std::process::id().to_string())
+        .env_clear()
+        .current_dir("/")
+        .process_group(0)
+        .stderr(Stdio::piped());
+    if option.is_some() {
+        // Whatever of the driver wants a file for a while has it there.
+        command.env("TMPDIR", scratch);
+    }
+    command
+}
+
+fn listen(stderr: Option<ChildStderr>) -> io::Result<Words> {
+    Words::listen(stderr.ok_or_else(|| io::Error::other("it has no standard error"))?)
 }

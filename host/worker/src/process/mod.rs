@@ -4,12 +4,15 @@
 //! scratch folder, the worker gets an error and goes on.
 
 mod channel;
+mod check;
 mod child;
 mod folder;
 mod launcher;
 mod runner;
 mod words;
 
+pub(crate) use check::CheckProblem;
+pub use child::Kept;
 pub use launcher::Launcher;
 pub use runner::{Runner, Usage};
 
@@ -19,6 +22,12 @@ pub enum ProcessError {
     /// It could not be started.
     #[error("the runner could not be started: {0}")]
     Start(String),
+    /// It was started, and said nothing for too long.
+    #[error("the runner was not ready after {seconds} s")]
+    NotReady {
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// It ended.
     #[error("the runner {how}{}", last(.stderr))]
     Died {

@@ -19,7 +19,10 @@ use std::time::{Duration, Instant};
 /// How long a runner that has closed its socket may take to end.
 const GRACE: Duration = Duration::from_secs(2);
 /// How often one looks whether it has ended.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
+/// How long a runner that was killed may take to end. Any other does within milliseconds; one that takes longer is held by the kernel
+/// until a device answers, which may be never.
+pub(super) const END: Duration = Duration::from_secs(10);
 
 /// A runner process. It ends when this is dropped, and its scratch folder goes with it.
 pub struct Runner {
@@ -142,12 +145,18 @@ impl Runner {
     }
 
     /// Ends it at once, whatever it does, and removes its scratch folder.
-    pub async fn kill(mut self) {
-        if let Some(process) = self.process.take() {
-            process.kill();
-            // A failure means that the runtime itself ends; the process has been killed already.
-            let _ = tokio::task::spawn_blocking(move || drop(process)).await;
-        }
+    pub async fn kill(self) {
+        self.end().await;
+    }
+
+    /// The same. Gives whether it has ended: one that a driver holds in the kernel does so when that lets it go, and what it keeps is
+    /// kept until then.
+    pub(crate) async fn end(mut self) -> bool {
+        let Some(process) = self.process.take() else {
+            return true;
+        };
+        let over = process.end(self.launcher.clone());
+        tokio::time::timeout(END, over).await.is_ok()
     }
 
     /// How it ended. One that has closed its socket and lives on is ended.
@@ -181,19 +190,10 @@ impl Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        let Some(process) = self.process.take() else {
-            return;
-        };
-        process.kill();
-        let launcher = self.launcher.clone();
-        // Waiting is not for the thread that drops. Where there can be no other, it is waited for after all.
-        let _ = std::thread::Builder::new()
-            .name("runner-end".into())
-            .stack_size(64 << 10)
-            .spawn(move || {
-                drop(process);
-                drop(launcher);
-            });
+        // Waiting is not for the thread that drops.
+        if let Some(process) = self.process.take() {
+            drop(process.end(self.launcher.clone()));
+        }
     }
 }
 

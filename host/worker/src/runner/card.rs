@@ -1,62 +1,77 @@
-//! A card: opened before the runner shuts itself in, and checked in a process of its own.
+//! A card: opened before the runner shuts itself in; and checked in a process of its own, which does the same.
 //!
 //! Either process sees one card alone, as its number 0; see [`crate::cards`].
 
-use std::process::ExitCode;
+use super::isolation;
+use crate::protocol::CheckedCard;
+use rustix::process::Pid;
+use std::path::Path;
 use trainyard_kernels::{Device, Session, SessionOptions, Tensor};
 use trainyard_parameters::one_line;
 
 /// The card, in a process that sees one.
 pub(super) const CARD: Device = Device::Cuda(0);
 
-/// Seconds after which a check ends itself, should nobody be left to end it.
-const PATIENCE: u32 = 60;
 /// Bytes for the sums of a check.
 const ROOM: u64 = 1 << 20;
 
 /// Keeps the card open as long as this lives.
-pub(super) struct OpenCard(#[expect(dead_code, reason = "it is only held")] Session);
+pub(super) struct OpenCard(Session);
 
 /// Opens the card and computes something on it, so that all that it takes is loaded.
 pub(super) fn open() -> Result<OpenCard, String> {
-    let try_it = || {
-        let session = Session::new(SessionOptions {
-            device: CARD,
-            memory: ROOM,
-            ..SessionOptions::default()
-        })?;
-        let (side, count) = (8_usize, 64_u8);
-        let values: Vec<f32> = (0..count).map(f32::from).collect();
-        let ones = Tensor::from_f32(&session, vec![1.0; side * side], &[side, side])?;
-        let product = Tensor::from_f32(&session, values, &[side, side])?.matmul(&ones)?;
-        let total = product.sum(&[0, 1], false)?.to_f64()?;
-        Ok::<_, trainyard_kernels::Error>((session, total))
+    let session = Session::new(SessionOptions {
+        device: CARD,
+        memory: ROOM,
+        ..SessionOptions::default()
+    })
+    .map_err(said)?;
+    compute(&session, 8)?;
+    Ok(OpenCard(session))
+}
+
+/// Tries the card as a runner would use it, shut in as one, and prints what it says of itself.
+pub(super) fn check(scratch: &Path, parent: Pid) -> Result<(), String> {
+    let open: fn() -> _ = open;
+    let (_, card) = isolation::shut_in(scratch, Some(parent), Some(open))?;
+    let OpenCard(session) = card.ok_or("the card was not opened")?;
+    // What the driver loads only now must be within its reach, too: another size takes other kernels.
+    compute(&session, 40)?;
+    let card = session.card().map_err(said)?;
+    let checked = CheckedCard {
+        name: card.name,
+        total_bytes: card.total_bytes,
+        free_bytes: card.free_bytes,
     };
-    let (session, total) = try_it().map_err(|error| {
-        let said = one_line(&error.to_string());
-        // Whoever asked knows which card it is, and calls it by another number.
-        let why = said
-            .strip_prefix("device: cuda:0 is not available: ")
-            .map(str::to_owned);
-        why.unwrap_or(said)
-    })?;
-    // 8 times the sum of 0 to 63.
-    if total == [16_128.0] {
-        Ok(OpenCard(session))
-    } else {
-        Err(format!("the card computes wrongly: {total:?} for 16128; do not use it"))
+    let text = serde_json::to_string(&checked).map_err(|error| error.to_string())?;
+    println!("{text}");
+    Ok(())
+}
+
+/// Multiplies and adds matrices with so many rows and columns, and looks whether the sum is right.
+fn compute(session: &Session, side: u16) -> Result<(), String> {
+    let (rows, side) = (u32::from(side), usize::from(side));
+    // Row by row its number, times a matrix of ones: each sum is exact in f32.
+    let values: Vec<f32> = (0..side * side).map(|at| (at / side) as f32).collect();
+    let total = Tensor::from_f32(session, vec![1.0; side * side], &[side, side])
+        .and_then(|ones| Tensor::from_f32(session, values, &[side, side])?.matmul(&ones))
+        .and_then(|product| product.sum(&[0, 1], false)?.to_f64())
+        .map_err(said)?;
+    // Each of the product's rows holds `side` times its number, `side` times.
+    let right = f64::from(rows * rows * (rows * (rows - 1) / 2));
+    match total == [right] {
+        true => Ok(()),
+        false => Err(format!(
+            "the card computes wrongly: {total:?} for {right}; do not use it"
+        )),
     }
 }
 
-/// Checks the card: nothing is said when it works.
-pub(super) fn check() -> ExitCode {
-    // SAFETY: the signal that it sends ends this process, which is what it is for.
-    unsafe { libc::alarm(PATIENCE) };
-    match open() {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("{problem}");
-            ExitCode::FAILURE
-        }
-    }
+fn said(error: trainyard_kernels::Error) -> String {
+    let said = one_line(&error.to_string());
+    // Whoever asked knows which card it is, and calls it by another number.
+    let why = said
+        .strip_prefix("device: cuda:0 is not available: ")
+        .map(str::to_owned);
+    why.unwrap_or(said)
 }

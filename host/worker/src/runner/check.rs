@@ -26,6 +26,7 @@ pub(super) fn main(scratch: &Path, card: bool) -> ExitCode {
     println!("{}", json!({ "isolation": isolation }));
     let mut report = Checked(true);
     works(&mut report, scratch);
+    names(&mut report, card);
     files(&mut report, scratch);
     network(&mut report);
     processes(&mut report, parent);
@@ -72,6 +73,31 @@ fn works(report: &mut Checked, scratch: &Path) {
         let thread = std::thread::Builder::new().spawn(|| ())?;
         thread.join().map_err(|_| io::Error::other("it fell over"))
     });
+}
+
+/// On a card the driver gives its threads their names by way of files, also once all is shut.
+fn names(report: &mut Checked, card: bool) {
+    let name = || {
+        let (told, number) = std::sync::mpsc::channel();
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::Builder::new().spawn(move || {
+            let _ = told.send(rustix::thread::gettid().as_raw_nonzero());
+            let _ = wait.recv();
+        })?;
+        let number = number.recv().map_err(io::Error::other)?;
+        let named = File::options()
+            .read(true)
+            .write(true)
+            .open(format!("/proc/self/task/{number}/comm"))
+            .and_then(|mut file| io::Write::write_all(&mut file, b"driver"));
+        drop(done);
+        thread.join().map_err(|_| io::Error::other("it fell over"))?;
+        named
+    };
+    match card {
+        true => report.must_work("name another thread", name),
+        false => report.must_fail("name another thread", name),
+    }
 }
 
 fn files(report: &mut Checked, scratch: &Path) {

@@ -2,7 +2,7 @@
 //!
 //! On a card the driver opens files later, too: its devices, its libraries, and what the kernel tells of machine and process. It
 //! starts threads of its own before that, and a thread keeps the rules that it was born with: so they are born with wider
-//! ones.
+//! ones. The layers intersect: what is to be allowed later is in both.
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset,
@@ -30,19 +30,28 @@ const READ: [&str; 16] = [
     "/usr/local",
 ];
 /// The same while it starts: it is not known by every version what it looks at.
-const READ_AT_FIRST: [&str; 9] = [
+const READ_AT_FIRST: [&str; 12] = [
+    "/dev/shm",
     "/dev/urandom",
-    "/etc",
+    // What the C library looks at when it loads a library or asks for a user's name.
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/nsswitch.conf",
+    "/etc/nvidia",
     "/lib",
     "/lib64",
     "/opt",
     "/proc",
-    "/run",
     "/sys",
     "/usr",
 ];
+/// Where threads get their names. The driver names its own, at its start and later, and some versions refuse to start where they cannot.
+/// Of other processes this says nothing: it is this one's folder, under the number that it has at the time.
+const THREADS: &str = "/proc/self/task";
 /// What it writes to while it starts.
-const WRITTEN_AT_FIRST: [&str; 4] = ["/dev/null", "/dev/shm", "/dev/zero", "/tmp"];
+const WRITTEN_AT_FIRST: [&str; 2] = ["/dev/null", "/dev/zero"];
+/// The driver's devices that have nothing to do with computing: for screens, and for the fabric between cards.
+const NOT_FOR_COMPUTING: [&str; 2] = ["nvidia-modeset", "nvidia-nvswitch"];
 
 /// Restricts this thread and all that it starts. Gives what the kernel lacks of it, if anything.
 pub(super) fn restrict(scratch: &Path, card: bool) -> Result<Option<String>, String> {
@@ -52,7 +61,7 @@ pub(super) fn restrict(scratch: &Path, card: bool) -> Result<Option<String>, Str
         for path in READ.iter().map(PathBuf::from).chain(libraries()).chain(cache()) {
             rules = allow_if_there(rules, &path, AccessFs::ReadFile | AccessFs::ReadDir)?;
         }
-        rules = devices(rules)?;
+        rules = threads(devices(rules)?)?;
     }
     told(rules.restrict_self().map_err(|error| error.to_string())?)
 }
@@ -61,13 +70,20 @@ pub(super) fn restrict(scratch: &Path, card: bool) -> Result<Option<String>, Str
 /// here, too.
 pub(super) fn restrict_driver(scratch: &Path) -> Result<(), String> {
     let mut rules = allow(rules()?, scratch, kept())?;
-    for path in READ_AT_FIRST.iter().map(PathBuf::from).chain(libraries()) {
+    for path in READ_AT_FIRST
+        .iter()
+        .map(PathBuf::from)
+        .chain(libraries())
+        .chain(services())
+    {
         rules = allow_if_there(rules, &path, AccessFs::ReadFile | AccessFs::ReadDir)?;
     }
     for path in WRITTEN_AT_FIRST.iter().map(PathBuf::from).chain(cache()) {
         rules = allow_if_there(rules, &path, kept() | AccessFs::ReadDir | AccessFs::MakeDir)?;
     }
-    rules = devices(rules)?;
+    rules = threads(devices(rules)?)?;
+    // The devices are looked for once more, for the rules that come later.
+    rules = allow_if_there(rules, Path::new("/dev"), AccessFs::ReadDir.into())?;
     rules.restrict_self().map(drop).map_err(|error| error.to_string())
 }
 
@@ -104,11 +120,38 @@ fn allow_if_there(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>
 /// The card's own files, for reading, writing and the driver's commands.
 fn devices(mut rules: RulesetCreated) -> Result<RulesetCreated, String> {
     let used = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev;
-    for entry in std::fs::read_dir("/dev").into_iter().flatten().flatten() {
-        if entry.file_name().as_encoded_bytes().starts_with(b"nvidia") {
-            rules = allow_if_there(rules, &entry.path(), used)?;
+    for (name, path) in begins("/dev", "nvidia") {
+        if !NOT_FOR_COMPUTING.iter().any(|other| name.starts_with(other)) {
+            rules = allow_if_there(rules, &path, used)?;
         }
     }
+    Ok(rules)
+}
+
+/// What the driver's services leave for those that use it, such as the one that keeps cards ready.
+fn services() -> impl Iterator<Item = PathBuf> {
+    begins("/run", "nvidia-").map(|(_, path)| path)
+}
+
+/// What in a folder begins like this.
+fn begins(folder: &str, beginning: &'static str) -> impl Iterator<Item = (String, PathBuf)> {
+    std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+        .filter(move |(name, _)| name.starts_with(beginning))
+}
+
+/// The names of this process's threads.
+fn threads(rules: RulesetCreated) -> Result<RulesetCreated, String> {
+    let used = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::WriteFile | AccessFs::Truncate;
+    let folder = PathFd::new(THREADS).map_err(|error| format!("{THREADS}: {error}"))?;
+    let rules = rules
+        .add_rule(PathBeneath::new(&folder, used))
+        .map_err(|error| format!("{THREADS}: {error}"))?;
+    // A rule is bound to what the kernel holds of the folder, which it may forget and make anew while nobody has it open.
+    std::mem::forget(folder);
     Ok(rules)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `trainyard runner SCRATCH PARENT` is started by a worker ([`crate::process`]) and by nobody else; `trainyard runner
 //! --self-check SCRATCH` shuts itself in the same way, tries what must not work, and prints what happened. With `--card` before the
-//! folder it does so as one that computes on a card; `--check-card` tries the card and ends.
+//! folder it does so as one that computes on a card; `--check-card SCRATCH PARENT` shuts itself in, tries the card, prints what it is, and ends.
 //!
 //! One thread listens, so that an order to stop arrives; a task runs on another.
 
@@ -20,6 +20,7 @@ mod train;
 use crate::protocol::{Order, Report, Task};
 use connection::Connection;
 use desk::Desk;
+use rustix::process::Pid;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,7 +45,9 @@ const STACK: usize = 16 << 20;
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
     let done = match &arguments[..] {
-        [option] if option == CHECK_CARD => return card::check(),
+        [option, scratch, parent] if option == CHECK_CARD => {
+            number(&parent.to_string_lossy()).and_then(|parent| card::check(Path::new(scratch), parent))
+        }
         [option, scratch] if option == "--self-check" => return check::main(Path::new(scratch), false),
         [option, card, scratch] if option == "--self-check" && card == ON_CARD => {
             return check::main(Path::new(scratch), true);
@@ -63,8 +66,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(scratch: &Path, parent: &str, on_card: bool) -> Result<(), String> {
-    let parent = parent.parse().ok().and_then(rustix::process::Pid::from_raw);
-    let parent = parent.ok_or("the second argument is no process number")?;
+    let parent = number(parent)?;
     // How many cores a container allows is in files that cannot be read later.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // It is remembered where it is needed later: for the pages that hold machine code.
@@ -91,6 +93,11 @@ fn run(scratch: &Path, parent: &str, on_card: bool) -> Result<(), String> {
     }
     // The worker is gone, or wants nothing more. Whatever still runs ends with the process.
     std::process::exit(0)
+}
+
+fn number(parent: &str) -> Result<Pid, String> {
+    let parent = parent.parse().ok().and_then(Pid::from_raw);
+    parent.ok_or_else(|| "the last argument is no process number".into())
 }
 
 fn say(connection: &Connection, report: &Report) -> Result<(), String> {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use trainyard_data::DataError;
 use trainyard_parameters::one_line;
-use trainyard_sandbox::SandboxError;
+use trainyard_sandbox::{PluginError, SandboxError};
 
 /// Why something could not be done.
 #[derive(Debug)]
@@ -81,9 +81,11 @@ impl From<SandboxError> for Refusal {
             SandboxError::ContractMismatch(problems) => json!({ "problems": problems }),
             SandboxError::InvalidParameters(problems) => json!({ "problems": problems }),
             SandboxError::Trap(trap) => json!({ "function": trap.function, "backtrace": trap.backtrace }),
-            error => match error.raised() {
-                Some(raised) => json!({ "exception": raised }),
-                None => Value::Null,
+            error => match (error.raised(), exceeded(error)) {
+                (Some(raised), None) => json!({ "exception": raised }),
+                (Some(raised), Some(limit)) => json!({ "exception": raised, "limit": limit }),
+                (None, Some(limit)) => json!({ "limit": limit }),
+                (None, None) => Value::Null,
             },
         };
         Refusal {
@@ -92,6 +94,22 @@ impl From<SandboxError> for Refusal {
             details: Box::new(details),
             log: error.last_log().to_vec(),
         }
+    }
+}
+
+/// The name of the memory that was not enough.
+fn exceeded(error: &SandboxError) -> Option<&str> {
+    let error = match error {
+        SandboxError::Session(error) => error,
+        SandboxError::Plugin { error, .. } => match &**error {
+            PluginError::Host(error) => error,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    match error {
+        trainyard_kernels::Error::OutOfMemory(limit) => Some(&limit.limit),
+        _ => None,
     }
 }
 

@@ -1,5 +1,5 @@
--- tag, receipt, due (ms; 0 is at once), the model's lock (empty: none), trainings a minute if it is a training that has not begun
--- (or else 0): whether it was still ours.
+-- tag, receipt, due (ms; 0 is at once), the model's lock (empty: none), trainings a minute if it is a training (or else 0):
+-- whether it was still ours.
 local tag, receipt, due, lock, rate = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local taken = held(tag, receipt)
 if not taken then return 0 end
@@ -11,7 +11,7 @@ local text = entry:sub(2, -1 - #ending)
 let_go(tag)
 unlock(lock, taken.run)
 if rate > 0 then
-    -- It did not begin, so another may.
+    -- Taking it again takes another.
     local tokens = tonumber(redis.call('HGET', 'trainyard:rate', 'tokens')) or rate
     redis.call('HSET', 'trainyard:rate', 'tokens', math.min(rate, tokens + 1))
 end

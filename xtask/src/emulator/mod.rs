@@ -28,7 +28,7 @@ struct Library {
 const LIBRARIES: [Library; 6] = [
     Library {
         file: "libcuda_emulator.so",
-        sources: &["state.cpp", "blocks.cpp"],
+        sources: &["state.cpp", "streams.cpp", "blocks.cpp"],
         alias: None,
     },
     Library {
@@ -71,7 +71,8 @@ const OF_LIBRARIES: [&str; 8] = [
     "-Wextra",
     "-Werror",
 ];
-/// Kernels are compiled so that each access to memory asks first. A card knows no aliasing rules, and its integers wrap.
+/// Kernels are compiled so that each access to memory asks first. A card knows no aliasing rules, its integers wrap, and a product and
+/// a sum are one operation to it.
 const OF_KERNELS: [&str; 18] = [
     "-std=c++17",
     "-O2",
@@ -82,7 +83,7 @@ const OF_KERNELS: [&str; 18] = [
     "-fno-gnu-unique",
     "-fno-strict-aliasing",
     "-fwrapv",
-    "-ffp-contract=off",
+    "-ffp-contract=fast",
     "-fsanitize=kernel-address",
     "--param",
     "asan-instrumentation-with-call-threshold=0",
@@ -92,6 +93,15 @@ const OF_KERNELS: [&str; 18] = [
     "-fsanitize=alignment,bounds",
     "-fno-sanitize-recover=alignment,bounds",
 ];
+
+/// What this processor has, so that a product and a sum can be one operation.
+fn of_processor() -> &'static [&'static str] {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("fma") {
+        return &["-mfma"];
+    }
+    &[]
+}
 
 /// Whether the emulator can be built here.
 pub fn available() -> Result<()> {
@@ -268,6 +278,7 @@ fn kernels_of(source: &Path, target: &Path, hash: u64, folder: &Path) -> Result<
     finished(
         Command::new(compiler())
             .args(OF_KERNELS)
+            .args(of_processor())
             .args(["-x", "c++-cpp-output", "-c"])
             .arg(&text)
             .arg("-o")
@@ -333,6 +344,7 @@ fn hash_of(files: &[PathBuf]) -> Result<u64> {
         compiler(),
         OF_LIBRARIES,
         OF_KERNELS,
+        of_processor(),
         include_str!("mod.rs"),
         include_str!("rewrite.rs"),
     )

@@ -4,7 +4,7 @@
 //! The driver and its libraries are loaded when a card is asked for, so that one program runs everywhere; to link it, empty libraries stand
 //! in for them. Kernels are compiled by the toolkit's nvcc where there is one, and else by that of NVIDIA's packages for Python.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -242,6 +242,92 @@ pub fn test(arguments: &[&str]) -> Result<()> {
         ["--emulator", filters @ ..] => bench_on(None)?.test(filters),
         filters => bench()?.test(filters),
     }
+}
+
+/// The folder of a real nvcc that is here already: of a toolkit, or of NVIDIA's packages.
+pub fn nvcc_here() -> Result<Option<PathBuf>> {
+    let packages = paths::target().join("python/cuda");
+    let installed = || find(&packages, "nvcc").and_then(|nvcc| Some(nvcc.ancestors().nth(2)?.to_owned()));
+    Ok(toolkit_here()?.or_else(installed))
+}
+
+/// Compiles our kernels by the real nvcc, for an old card and for a new one, and assembles them: the emulator takes what only g++
+/// understands, and does not see registers that are put into memory.
+pub fn kernels_by_nvcc(toolkit: &Path) -> Result<()> {
+    let folder = paths::target().join("cuda-checked");
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let assembler = toolkit.join("bin/ptxas");
+    let mut jobs = Vec::new();
+    for entry in fs::read_dir(paths::root().join("host/kernels/src/cuda"))? {
+        let source = entry?.path();
+        if source.extension() == Some(OsStr::new("cu")) {
+            jobs.extend(["80", "90"].map(|capability| (source.clone(), capability)));
+        }
+    }
+    jobs.sort();
+    emulator::side_by_side(&jobs, |(source, capability)| {
+        let name = source.file_stem().unwrap_or_default().to_string_lossy();
+        let ptx = folder.join(format!("{name}-{capability}.ptx"));
+        emulator::finished(
+            Command::new(toolkit.join("bin/nvcc"))
+                .args([
+                    "-ptx",
+                    "-std=c++17",
+                    "-O3",
+                    &format!("-arch=compute_{capability}"),
+                    "-o",
+                ])
+                .args([&ptx, source]),
+        )?;
+        if !assembler.is_file() {
+            return Ok(());
+        }
+        let said = emulator::finished(
+            Command::new(&assembler)
+                .args(["-v", &format!("-arch=sm_{capability}"), "-o"])
+                .arg(ptx.with_extension("cubin"))
+                .arg(&ptx),
+        )?;
+        let spilled = spills(&said);
+        if !spilled.is_empty() {
+            bail!(
+                "{name}.cu for compute capability {capability} puts registers into memory: {}",
+                spilled.join("; ")
+            );
+        }
+        Ok(())
+    })?;
+    fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    println!(
+        "{} compilations by {}{}",
+        jobs.len(),
+        toolkit.join("bin/nvcc").display(),
+        if assembler.is_file() {
+            ""
+        } else {
+            "; there is no ptxas beside it, so nothing was assembled"
+        }
+    );
+    Ok(())
+}
+
+/// The kernels that ptxas says spill, from what `-v` prints.
+fn spills(said: &str) -> Vec<String> {
+    let mut kernel = "?";
+    let mut found = Vec::new();
+    for line in said.lines() {
+        if let Some((_, rest)) = line.split_once("Function properties for ") {
+            kernel = rest.trim();
+        }
+        let number = line
+            .split(" bytes spill stores")
+            .next()
+            .and_then(|before| before.rsplit(' ').next());
+        if line.contains(" bytes spill stores") && number != Some("0") {
+            found.push(format!("{kernel}: {}", line.trim()));
+        }
+    }
+    found
 }
 
 /// Builds the emulator and, if asked for, a program that runs on it.
@@ -596,5 +682,15 @@ mod tests {
         let known = format!("\t{} (libc6,x86-64) => /x\n", RUNTIME[2]);
         let found = runtime_in(&toolkit, Some(searched.into()), &known).expect("the system has them");
         assert_eq!(found, None);
+    }
+
+    #[test]
+    fn kernels_that_spill_are_named() {
+        let said = "ptxas info    : Function properties for sum_f32\n    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n\
+                    ptxas info    : Function properties for sort_f64\n    8 bytes stack frame, 16 bytes spill stores, 12 bytes spill loads\n";
+        assert_eq!(
+            spills(said),
+            ["sort_f64: 8 bytes stack frame, 16 bytes spill stores, 12 bytes spill loads"]
+        );
     }
 }

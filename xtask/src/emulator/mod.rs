@@ -457,8 +457,8 @@ fn stamp(target: &Path, hash: u64) -> Result<()> {
     fs::write(&file, hash.to_string()).with_context(|| file.display().to_string())
 }
 
-/// Runs a compiler; an error with what it said when it fails.
-fn finished(command: &mut Command) -> Result<()> {
+/// Runs a compiler: what it said, which is the error when it fails.
+pub fn finished(command: &mut Command) -> Result<String> {
     let output = command
         .output()
         .with_context(|| format!("cannot run {}", command.get_program().display()))?;
@@ -468,11 +468,11 @@ fn finished(command: &mut Command) -> Result<()> {
         let said: Vec<_> = said.lines().take(40).collect();
         bail!("`{}` failed:\n{}", shown(command), said.join("\n"));
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Does all jobs, as many at once as there are processors; the first error when one fails.
-fn side_by_side<T: Sync>(jobs: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+pub fn side_by_side<T: Sync>(jobs: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -785,7 +785,6 @@ fn late_events() {
     let event = card.stream.record_event(None).expect("an event");
     // SAFETY: the memory is the slice's.
     unsafe { driver::memset_d8_async(address(&values, &card), 0, 8, card.stream.cu_stream()) }.expect("zeros");
-    assert!(!event.is_complete(), "the copy is not done");
     other.stream.wait(&event).expect("a stream may wait");
     assert_eq!(
         other.download(&values),
@@ -1220,9 +1219,11 @@ fn names() {
     let _card = Card::open(0).expect("the card opens");
     assert!(named("cuda-EvtHandlr"));
     // Once more, later.
-    while !named("cuda-emulator") {
+    let later = (0..1000).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
-    }
+        named("cuda-emulator")
+    });
+    assert!(later);
 }
 
 #[test]

@@ -431,16 +431,16 @@ fn runtime_in(toolkit: &Path, path: Option<OsString>, known: &str) -> Result<Opt
                 .lines()
                 .any(|line| line.trim().starts_with(&format!("{library} ")))
     };
-    if RUNTIME.iter().all(|library| by_itself(&library)) {
+    let missing: Vec<_> = RUNTIME.iter().copied().filter(|library| !by_itself(library)).collect();
+    if missing.is_empty() {
         return Ok(None);
     }
     let mut folders = ["lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib"]
         .iter()
         .map(|folder| toolkit.join(folder));
-    if let Some(folder) = folders.find(|folder| RUNTIME.iter().all(|library| folder.join(library).is_file())) {
+    if let Some(folder) = folders.find(|folder| missing.iter().all(|library| folder.join(library).is_file())) {
         return Ok(Some(folder));
     }
-    let missing: Vec<_> = RUNTIME.iter().copied().filter(|library| !by_itself(library)).collect();
     bail!(
         "there is a card here, and {} cannot be found, which programs on it load; install CUDA's toolkit 13.0, or pip install \
          'nvidia-cublas==13.0.*' 'nvidia-curand==10.4.*' and name their folder in LD_LIBRARY_PATH",
@@ -679,6 +679,8 @@ mod tests {
         assert_eq!(found, Some(toolkit.join("lib64")));
         put(&searched, RUNTIME[0]);
         put(&searched, RUNTIME[1]);
+        let found = runtime_in(&toolkit, Some(searched.clone().into()), "").expect("the toolkit has the third");
+        assert_eq!(found, Some(toolkit.join("lib64")));
         let known = format!("\t{} (libc6,x86-64) => /x\n", RUNTIME[2]);
         let found = runtime_in(&toolkit, Some(searched.into()), &known).expect("the system has them");
         assert_eq!(found, None);

@@ -809,14 +809,16 @@ fn late_events() {
         unsafe { *flag.cast::<bool>() = true };
     }
     let mut flag = false;
-    // SAFETY: the flag lives until the stream has been waited for.
-    unsafe { driver::stream::launch_host_function(card.stream.cu_stream(), called, (&raw mut flag).cast()) }
-        .expect("a call");
-    // SAFETY: nothing else looks at it now.
-    assert!(!unsafe { (&raw const flag).read_volatile() });
+    let call = |flag: *mut bool| {
+        // SAFETY: the flag lives until the stream has been waited for.
+        unsafe { driver::stream::launch_host_function(card.stream.cu_stream(), called, flag.cast()) }
+    };
+    // SAFETY: nothing writes to the flag while it is read: the streams' work is done on this thread.
+    let is_set = |flag: *const bool| unsafe { flag.read_volatile() };
+    call(&raw mut flag).expect("a call");
+    assert!(!is_set(&raw const flag), "not called yet");
     card.stream.synchronize().expect("all is done");
-    // SAFETY: as above.
-    assert!(unsafe { (&raw const flag).read_volatile() });
+    assert!(is_set(&raw const flag));
 }
 
 fn late_products() {
@@ -824,12 +826,11 @@ fn late_products() {
     let card = Card::untracked();
     let other = card.beside();
     let blas = CudaBlas::new(card.stream.clone()).expect("cublas opens");
-    // SAFETY: what is written before it is read.
-    let (a, c, mut numbers) = (
-        card.upload(&[2f32]),
-        unsafe { card.stream.alloc::<f32>(1) }.expect("memory"),
-        unsafe { card.stream.alloc::<f32>(4) }.expect("memory"),
-    );
+    let fresh = |count: usize| {
+        // SAFETY: that it is read before it is written is what is tested.
+        unsafe { card.stream.alloc::<f32>(count) }.expect("memory")
+    };
+    let (a, c, mut numbers) = (card.upload(&[2f32]), fresh(1), fresh(4));
     let (mut alpha, beta) = (3f32, 0f32);
     let plain = cublas::cublasOperation_t::CUBLAS_OP_N;
     let (read, write) = (address(&a, &card) as *const f32, address(&c, &card) as *mut f32);

@@ -31,7 +31,7 @@ Developer commands of Trainyard
   cargo xtask demo              build everything, start the service, train a forecaster on a small real series
   cargo xtask test              format, lints, every test; what CI runs
   cargo xtask test NAME...      only the tests whose name contains one of these (any option of the test runner works too)
-  cargo xtask test --cuda       the kernels' tests on this machine's NVIDIA card, or on the CUDA emulator where there is none
+  cargo xtask test --cuda       the kernels' tests on this machine's NVIDIA card, or on the CUDA emulator where there is none; --emulator: on that anyway
   cargo xtask build --cuda      build the program for NVIDIA cards, with CUDA's toolkit or without; --capability NN: the oldest card
   cargo xtask plugins           build plugins/ to WebAssembly; --guests: the hostile ones of tests/guests as well
   cargo xtask engine            build the Python engine, which runs plugins of Python source

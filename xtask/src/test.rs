@@ -71,6 +71,17 @@ pub fn run(filters: &[&str]) -> Result<()> {
         }
     }
 
+    if everything {
+        match cuda::nvcc_here() {
+            Ok(Some(toolkit)) => drop(steps.run("kernels by nvcc", || cuda::kernels_by_nvcc(&toolkit))),
+            Ok(None) => steps.skip(
+                "kernels by nvcc",
+                "there is no nvcc here (cargo xtask build --cuda gets it)",
+            ),
+            Err(error) => steps.skip("kernels by nvcc", &error.to_string()),
+        }
+    }
+
     // What is meant for NVIDIA cards: on a card where there is one, and else on the emulator. It is compiled by itself, which takes long
     // the first time; so who asks for some tests gets those of cards when he names them.
     let mut cards = None;

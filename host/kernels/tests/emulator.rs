@@ -3,15 +3,17 @@
 #![cfg(feature = "cuda")]
 
 use candle_core::cuda_backend::cudarc::cublas::CudaBlas;
-use candle_core::cuda_backend::cudarc::cublas::sys as cublas;
+use candle_core::cuda_backend::cudarc::cublas::{result as products, sys as cublas};
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DriverError, LaunchConfig, PushKernelArg, sys,
+    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError, LaunchConfig, PushKernelArg,
+    result as driver, sys,
 };
 use candle_core::{Device, Tensor};
 use libloading::Library;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 /// Names the emulator's folder; nothing is tested without it.
 const EMULATOR: &str = "TRAINYARD_TEST_CUDA_EMULATOR";
@@ -107,7 +109,11 @@ fn passes(part: &str, environment: &[(&str, &str)]) {
 }
 
 fn dies_saying(part: &str, words: &[&str]) {
-    let output = in_a_process(part, &[]);
+    dies_with(part, &[], words);
+}
+
+fn dies_with(part: &str, environment: &[(&str, &str)], words: &[&str]) {
+    let output = in_a_process(part, environment);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{part} ended well, saying: {said}");
     for word in words {
@@ -148,13 +154,39 @@ const PARTS: &[(&str, fn())] = &[
     ("no barrier", || wrong("no_barrier", 64)),
     ("no barrier before the next", || wrong("no_barrier_before_the_next", 64)),
     ("product outside", product_outside),
+    ("late", late),
+    ("late events", late_events),
+    ("late products", late_products),
+    ("late null stream", late_null_stream),
+    ("locked memory freed", locked_memory_freed),
+    ("order of blocks", order_of_blocks),
+    ("freed memory", freed_memory),
+    ("visible", visible),
+    ("one lost", one_lost),
+    ("one fails", one_fails),
+    ("other card's memory", other_cards_memory),
+    ("hangs", hangs),
+    ("launch hangs", launch_hangs),
+    ("kernel breaks", kernel_breaks),
+    ("pool", pool),
+    ("names", names),
+    ("rounding", rounding),
+    ("pairs of types", pairs_of_types),
+    ("product over itself", || product(Wrong::Overlap)),
+    ("product between", || product(Wrong::Nothing)),
+    ("product elsewhere", || product(Wrong::Context)),
+    ("product by pointers", || product(Wrong::Pointers)),
 ];
+
+/// Streams do what they are given late.
+const LATE: (&str, &str) = ("CUDA_EMULATOR_STREAMS", "late");
 
 #[test]
 fn kernels_compute_what_a_card_computes() {
     if emulator().is_some() {
         for order in ["forwards", "backwards"] {
             passes("right", &[("CUDA_EMULATOR_ORDER", order)]);
+            passes("right", &[("CUDA_EMULATOR_ORDER", order), LATE]);
         }
     }
 }
@@ -371,6 +403,7 @@ fn product_outside() {
 fn an_assertion_of_a_kernel_ends_the_card_and_not_the_process() {
     if emulator().is_some() {
         passes("assert", &[]);
+        passes("assert", &[LATE]);
     }
 }
 
@@ -427,6 +460,7 @@ fn limits() {
 fn a_card_has_the_memory_that_is_said() {
     if emulator().is_some() {
         passes("memory", &[("CUDA_EMULATOR_MEMORY", "1000000")]);
+        passes("memory", &[("CUDA_EMULATOR_MEMORY", "1000000"), LATE]);
         passes("cards", &[("CUDA_EMULATOR_CARDS", "2")]);
     }
 }
@@ -457,7 +491,22 @@ fn what_is_to_fail_fails() {
         passes("init fails", &[("CUDA_EMULATOR_FAIL", "init:803")]);
         passes("alloc fails", &[("CUDA_EMULATOR_FAIL", "alloc:2:2")]);
         passes("launch fails", &[("CUDA_EMULATOR_FAIL", "launch:2:719")]);
+        for streams in ["at-once", "late"] {
+            let fail = ("CUDA_EMULATOR_FAIL", "kernel:2:700");
+            passes("kernel breaks", &[fail, ("CUDA_EMULATOR_STREAMS", streams)]);
+        }
     }
+}
+
+fn kernel_breaks() {
+    let card = Card::untracked();
+    let mut out = card.upload(&[0f32; 4]);
+    launch!(card, "unwritten", config(1, 1, 0), &mut out).expect("the first launch");
+    card.stream.synchronize().expect("the first kernel");
+    launch!(card, "unwritten", config(1, 1, 0), &mut out).expect("the launch itself succeeds");
+    let error = card.stream.synchronize().expect_err("its kernel has broken the card");
+    assert_eq!(error.0, sys::CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
+    assert!(card.stream.clone_htod(&[1f32]).is_err(), "no call succeeds any more");
 }
 
 fn init_fails() {
@@ -629,6 +678,694 @@ fn the_driver_tells_what_a_card_does() {
         assert_eq!((start(), handle(0, &mut device)), (0, 0));
         assert_eq!((temperature(device, 0, &mut degrees), degrees), (0, 40));
         assert_eq!((memory(device, &mut bytes), bytes), (0, [2 << 30, 2 << 30, 0]));
+    }
+}
+
+#[test]
+fn what_no_stream_has_waited_for_is_not_done() {
+    if emulator().is_some() {
+        for part in ["late", "late events", "late products", "late null stream"] {
+            passes(part, &[LATE]);
+        }
+        dies_with(
+            "locked memory freed",
+            &[LATE],
+            &["page-locked memory that was freed before the copy was done"],
+        );
+    }
+}
+
+impl Card {
+    /// As the program has it: streams wait for each other where they are told to, and nowhere else.
+    fn untracked() -> Card {
+        let card = Card::open(0).expect("the card opens");
+        // SAFETY: that streams have to be told to wait is what is tested.
+        unsafe { card.stream.context().disable_event_tracking() };
+        card
+    }
+
+    fn beside(&self) -> Card {
+        Card {
+            stream: self.stream.context().new_stream().expect("a second stream"),
+        }
+    }
+}
+
+/// Page-locked memory of the processor.
+fn locked(values: &[f32]) -> &'static mut [f32] {
+    // SAFETY: the memory is as long as the values, and is never given back.
+    unsafe {
+        let memory = driver::malloc_host(size_of_val(values), 0).expect("memory of the processor");
+        std::ptr::copy_nonoverlapping(values.as_ptr(), memory.cast(), values.len());
+        std::slice::from_raw_parts_mut(memory.cast(), values.len())
+    }
+}
+
+fn address<T>(values: &CudaSlice<T>, card: &Card) -> sys::CUdeviceptr {
+    values.device_ptr(&card.stream).0
+}
+
+fn late() {
+    let card = Card::untracked();
+    let other = card.beside();
+    let values = card.upload(&[1f32, 2.0]);
+    assert!(
+        other.download(&values)[0].is_nan(),
+        "nobody has waited for the copy on the first stream"
+    );
+    assert_eq!(card.download(&values), [1.0, 2.0]);
+    assert_eq!(other.download(&values), [1.0, 2.0], "now it is done");
+
+    // What lies in page-locked memory is read when the copy is done, other memory when it is asked for.
+    let memory = locked(&[3.0, 4.0]);
+    let mut values = card.upload(&[0f32; 2]);
+    // SAFETY: that the memory changes before the copy is done is what is tested; the slices are long enough.
+    unsafe { driver::memcpy_htod_async(address(&values, &card), memory, card.stream.cu_stream()) }.expect("a copy");
+    memory[0] = 5.0;
+    assert_eq!(card.download(&values), [5.0, 4.0]);
+    let mut plain = [6f32, 7.0];
+    card.stream.memcpy_htod(&plain, &mut values).expect("a copy");
+    plain[0] = 8.0;
+    assert_eq!((card.download(&values), plain), (vec![6.0, 7.0], [8.0, 7.0]));
+    // SAFETY: as above.
+    unsafe { driver::memcpy_dtoh_async(memory, address(&values, &card), card.stream.cu_stream()) }.expect("a copy");
+    assert_eq!(memory, [5.0, 4.0], "copied later");
+    card.stream.synchronize().expect("all is done");
+    assert_eq!(memory, [6.0, 7.0]);
+
+    // A launch's arguments are read at once; the kernel runs later, and memory is freed after it.
+    let used = || card.stream.context().mem_get_info().expect("memory").0;
+    let before = used();
+    {
+        let (mut n, mut out) = (64u32, card.upload(&[0i32; 64]));
+        launch!(card, "early_return", config(1, 64, 0), &n, &mut out).expect("a launch");
+        n += 1;
+        assert_eq!(n, 65);
+        drop(card.upload(&[0i32; 64]));
+        assert!(used() < before, "nothing is freed before the stream comes to it");
+        assert_eq!(card.download(&out)[0], 63);
+    }
+    card.stream.synchronize().expect("all is done");
+    assert_eq!(used(), before);
+
+    // A stream that is destroyed does what it was given.
+    let short = card.beside();
+    // SAFETY: the memory lives until the context is waited for.
+    unsafe { driver::memset_d8_async(address(&values, &card), 0, 8, short.stream.cu_stream()) }.expect("zeros");
+    drop(short);
+    assert_eq!(card.download(&values), [6.0, 7.0], "no stream has waited for it");
+    card.stream.context().synchronize().expect("all streams");
+    assert_eq!(card.download(&values), [0.0, 0.0]);
+}
+
+fn late_events() {
+    let card = Card::untracked();
+    let other = card.beside();
+    let values = card.upload(&[1f32, 2.0]);
+    let event = card.stream.record_event(None).expect("an event");
+    // SAFETY: the memory is the slice's.
+    unsafe { driver::memset_d8_async(address(&values, &card), 0, 8, card.stream.cu_stream()) }.expect("zeros");
+    other.stream.wait(&event).expect("a stream may wait");
+    assert_eq!(
+        other.download(&values),
+        [1.0, 2.0],
+        "the copy is done, and nothing that came after it"
+    );
+    assert!(event.is_complete());
+    assert_eq!(card.download(&values), [0.0, 0.0]);
+
+    // Who asks again and again sees the end.
+    let _values = card.upload(&[1f32; 3]);
+    let event = card.stream.record_event(None).expect("an event");
+    let asked = (1..100).find(|_| event.is_complete()).expect("it is done at last");
+    assert!(asked > 1);
+    let _values = card.upload(&[1f32; 3]);
+    let event = card.stream.record_event(None).expect("an event");
+    event.synchronize().expect("the processor may wait");
+    assert!(event.is_complete());
+
+    unsafe extern "C" fn called(flag: *mut std::ffi::c_void) {
+        // SAFETY: the address of the flag below.
+        unsafe { *flag.cast::<bool>() = true };
+    }
+    let mut flag = false;
+    let call = |flag: *mut bool| {
+        // SAFETY: the flag lives until the stream has been waited for.
+        unsafe { driver::stream::launch_host_function(card.stream.cu_stream(), called, flag.cast()) }
+    };
+    // SAFETY: nothing writes to the flag while it is read: the streams' work is done on this thread.
+    let is_set = |flag: *const bool| unsafe { flag.read_volatile() };
+    call(&raw mut flag).expect("a call");
+    assert!(!is_set(&raw const flag), "not called yet");
+    card.stream.synchronize().expect("all is done");
+    assert!(is_set(&raw const flag));
+}
+
+fn late_products() {
+    use candle_core::cuda_backend::cudarc::curand::CudaRng;
+    let card = Card::untracked();
+    let other = card.beside();
+    let blas = CudaBlas::new(card.stream.clone()).expect("cublas opens");
+    let fresh = |count: usize| {
+        // SAFETY: that it is read before it is written is what is tested.
+        unsafe { card.stream.alloc::<f32>(count) }.expect("memory")
+    };
+    let (a, c, mut numbers) = (card.upload(&[2f32]), fresh(1), fresh(4));
+    let (mut alpha, beta) = (3f32, 0f32);
+    let plain = cublas::cublasOperation_t::CUBLAS_OP_N;
+    let (read, write) = (address(&a, &card) as *const f32, address(&c, &card) as *mut f32);
+    // SAFETY: matrices of one element each.
+    unsafe {
+        products::sgemm(
+            *blas.handle(),
+            plain,
+            plain,
+            1,
+            1,
+            1,
+            &raw const alpha,
+            read,
+            1,
+            read,
+            1,
+            &raw const beta,
+            write,
+            1,
+        )
+    }
+    .expect("a product");
+    alpha += 1.0;
+    let random = CudaRng::new(1, card.stream.clone()).expect("curand opens");
+    random.fill_with_uniform(&mut numbers).expect("numbers");
+    assert!(other.download(&c)[0].is_nan() && other.download(&numbers)[0].is_nan());
+    assert_eq!((card.download(&c), alpha), (vec![12.0], 4.0));
+    assert!(
+        card.download(&numbers)
+            .iter()
+            .all(|number| (0.0..=1.0).contains(number))
+    );
+}
+
+fn late_null_stream() {
+    let card = Card::untracked();
+    let values = card.upload(&[1f32, 2.0]);
+    card.stream.synchronize().expect("all is done");
+    let mut read = [0f32; 2];
+    // SAFETY: the slices are long enough; that streams do not wait for each other is what is tested.
+    unsafe {
+        // A copy that comes back may still be on its way, and the program's streams do not wait for it.
+        driver::memcpy_htod_sync(address(&values, &card), &[3f32, 4.0]).expect("a copy");
+        assert_eq!(card.download(&values), [1.0, 2.0]);
+        // The null stream waits for itself.
+        driver::memcpy_dtoh_sync(&mut read, address(&values, &card)).expect("a copy");
+        assert_eq!(read, [3.0, 4.0]);
+        driver::memset_d8_async(address(&values, &card), 0, 8, card.stream.cu_stream()).expect("zeros");
+        driver::memcpy_dtoh_sync(&mut read, address(&values, &card)).expect("a copy");
+        assert_eq!(
+            read,
+            [3.0, 4.0],
+            "it does not wait for a stream that does not wait for it"
+        );
+        card.stream.synchronize().expect("all is done");
+        // A stream of the other kind and the null stream do.
+        let blocking = driver::stream::create(driver::stream::StreamKind::Default).expect("a stream");
+        driver::memcpy_htod_async(address(&values, &card), &[5f32, 6.0], blocking).expect("a copy");
+        driver::memcpy_dtoh_sync(&mut read, address(&values, &card)).expect("a copy");
+        assert_eq!(read, [5.0, 6.0]);
+        driver::memcpy_htod_sync(address(&values, &card), &[7f32, 8.0]).expect("a copy");
+        driver::memcpy_dtoh_async(&mut read, address(&values, &card), blocking).expect("a copy");
+        assert_eq!(read, [7.0, 8.0]);
+        driver::stream::destroy(blocking).expect("it goes");
+        let gone = driver::stream::synchronize(blocking).expect_err("it is gone");
+        assert_eq!(gone.0, sys::CUresult::CUDA_ERROR_INVALID_HANDLE);
+    }
+}
+
+fn locked_memory_freed() {
+    let card = Card::untracked();
+    let (values, memory) = (card.upload(&[0f32; 2]), locked(&[1.0, 2.0]));
+    // SAFETY: that the memory is freed too early is what the emulator finds.
+    unsafe {
+        driver::memcpy_htod_async(address(&values, &card), memory, card.stream.cu_stream()).expect("a copy");
+        driver::free_host(memory.as_mut_ptr().cast()).expect("it was allocated");
+    }
+    let result = card.stream.synchronize();
+    panic!("not found wrong: {result:?}");
+}
+
+#[test]
+fn blocks_come_in_either_order() {
+    if emulator().is_some() {
+        for order in ["forwards", "backwards"] {
+            passes("order of blocks", &[("CUDA_EMULATOR_ORDER", order)]);
+        }
+    }
+}
+
+fn order_of_blocks() {
+    let card = Card::open(0).expect("the card opens");
+    let (mut counter, mut out) = (card.upload(&[0i32]), card.upload(&[0i32; 6]));
+    let grid = LaunchConfig {
+        grid_dim: (3, 2, 1),
+        ..config(1, 1, 0)
+    };
+    launch!(card, "order_of_blocks", grid, &mut counter, &mut out).expect("a launch");
+    let backwards = std::env::var("CUDA_EMULATOR_ORDER").is_ok_and(|order| order == "backwards");
+    let expected = if backwards {
+        [5, 4, 3, 2, 1, 0]
+    } else {
+        [0, 1, 2, 3, 4, 5]
+    };
+    assert_eq!(card.download(&out), expected);
+}
+
+#[test]
+fn memory_that_is_freed_is_not_used_again_at_once() {
+    if emulator().is_some() {
+        dies_saying(
+            "freed memory",
+            &[
+                "kernel reads_past_the_end",
+                "reads 4 bytes",
+                "byte 0 of 32 bytes that have been freed",
+            ],
+        );
+    }
+}
+
+fn freed_memory() {
+    let card = Card::open(0).expect("the card opens");
+    let input = card.upload(&[1f32; 8]);
+    let stale = address(&input, &card);
+    drop(input);
+    let others: Vec<_> = (0..100).map(|_| card.upload(&[1f32; 8])).collect();
+    let mut out = card.upload(&[0f32; 4]);
+    let result = launch!(card, "reads_past_the_end", config(1, 1, 0), &0u32, &stale, &mut out);
+    panic!("not found wrong: {result:?}, {}", others.len());
+}
+
+#[test]
+fn a_process_sees_the_cards_that_it_is_told_to() {
+    if emulator().is_some() {
+        for (asked, seen) in [
+            ("2,0", "2 0"),
+            (" 1 , 2", "1 2"),
+            ("0,7,1", "0"),
+            ("1,1,0", "1"),
+            (
+                "GPU-656d756c-6174-6564-0000-000000000001,gpu-656D756C-6174-6564-0000-000000000002",
+                "1 2",
+            ),
+            ("0,GPU-656d,1", "0"),
+            ("", ""),
+            ("-1", ""),
+            ("none", ""),
+        ] {
+            let environment = [
+                ("CUDA_EMULATOR_CARDS", "3"),
+                ("CUDA_VISIBLE_DEVICES", asked),
+                ("SEEN", seen),
+            ];
+            passes("visible", &environment);
+        }
+    }
+}
+
+fn visible() {
+    let seen = std::env::var("SEEN").expect("what is to be seen");
+    let seen: Vec<u8> = seen
+        .split_whitespace()
+        .map(|card| card.parse().expect("a number"))
+        .collect();
+    if seen.is_empty() {
+        let error = CudaContext::device_count().expect_err("there is no card");
+        assert_eq!(error.0, sys::CUresult::CUDA_ERROR_NO_DEVICE);
+        return;
+    }
+    let found: Vec<u8> = (0..CudaContext::device_count().expect("cards"))
+        .map(|number| {
+            let card = Card::open(number as usize).expect("the card opens");
+            assert_eq!(card.download(&card.upload(&[number])), [number]);
+            card.stream.context().uuid().expect("it has a name for ever").bytes[15] as u8
+        })
+        .collect();
+    assert_eq!(found, seen);
+    // The library that watches cards sees all of them.
+    // SAFETY: the emulator's library; these functions are as NVIDIA declares them.
+    unsafe {
+        let library = Library::new("libnvidia-ml.so.1").expect("the library that tells loads");
+        let start = library
+            .get::<unsafe extern "C" fn() -> u32>(b"nvmlInit_v2\0")
+            .expect("nvmlInit_v2");
+        let count = library
+            .get::<unsafe extern "C" fn(*mut u32) -> u32>(b"nvmlDeviceGetCount_v2\0")
+            .expect("nvmlDeviceGetCount_v2");
+        let mut cards = 0;
+        assert_eq!((start(), count(&mut cards), cards), (0, 0, 3));
+    }
+}
+
+#[test]
+fn what_befalls_one_card_leaves_the_others_alone() {
+    if emulator().is_some() {
+        let folder = scratch("one-lost");
+        let path = folder.join("lost");
+        let cards = ("CUDA_EMULATOR_CARDS", "3");
+        let lost = ("CUDA_EMULATOR_LOST", path.to_str().expect("a path in words"));
+        passes("one lost", &[cards, lost, ("CUDA_VISIBLE_DEVICES", "2,0")]);
+        std::fs::remove_dir_all(folder).expect("the folder goes");
+        let fail = ("CUDA_EMULATOR_FAIL", "launch:2:719@2,alloc:3:2@0");
+        passes("one fails", &[cards, fail, ("CUDA_VISIBLE_DEVICES", "2,0")]);
+        dies_with(
+            "other card's memory",
+            &[cards],
+            &[
+                "kernel reads_past_the_end",
+                "reads memory of card 1, and runs on card 0",
+            ],
+        );
+    }
+}
+
+fn one_lost() {
+    let path = std::env::var("CUDA_EMULATOR_LOST").expect("the file has a name");
+    let (first, second) = (
+        Card::open(0).expect("card 2 opens"),
+        Card::open(1).expect("card 0 opens"),
+    );
+    let file = format!("{path}.2");
+    std::fs::write(&file, "").expect("the file is written");
+    let error = first.stream.synchronize().expect_err("card 2 is lost");
+    assert_eq!(error.0, sys::CUresult::CUDA_ERROR_UNKNOWN);
+    assert_eq!(second.download(&second.upload(&[1f32])), [1.0], "card 0 is not");
+    std::fs::remove_file(&file).expect("the file goes");
+    first.stream.synchronize().expect_err("what was open stays lost");
+    // Of all cards.
+    std::fs::write(&path, "").expect("the file is written");
+    second.stream.synchronize().expect_err("card 0 is lost");
+}
+
+fn one_fails() {
+    let (first, second) = (
+        Card::open(0).expect("card 2 opens"),
+        Card::open(1).expect("card 0 opens"),
+    );
+    let (out, other) = (first.upload(&[0f32; 4]), second.upload(&[0f32; 4]));
+    let twice = |card: &Card, mut out: CudaSlice<f32>| {
+        launch!(card, "unwritten", config(1, 1, 0), &mut out).expect("the first launch");
+        launch!(card, "unwritten", config(1, 1, 0), &mut out).map_err(|error| error.0)
+    };
+    assert_eq!(twice(&second, other), Ok(()));
+    assert_eq!(twice(&first, out), Err(sys::CUresult::CUDA_ERROR_LAUNCH_FAILED));
+    second.stream.alloc_zeros::<u8>(1).expect("the second of card 0");
+    second.stream.alloc_zeros::<u8>(1).expect_err("the third is to fail");
+    first.stream.synchronize().expect_err("card 2 is broken");
+    second.stream.synchronize().expect("card 0 is not");
+}
+
+fn other_cards_memory() {
+    let (card, other) = (Card::open(0).expect("a card"), Card::open(1).expect("another"));
+    let input = other.upload(&[1f32; 8]);
+    other.stream.synchronize().expect("all is done");
+    let stale = address(&input, &other);
+    let mut out = card.upload(&[0f32; 4]);
+    let result = launch!(card, "reads_past_the_end", config(1, 1, 0), &0u32, &stale, &mut out);
+    panic!("not found wrong: {result:?}");
+}
+
+#[test]
+fn a_driver_hangs_as_long_as_is_said() {
+    if emulator().is_some() {
+        let folder = scratch("hangs");
+        let path = folder.join("hang");
+        passes(
+            "hangs",
+            &[("CUDA_EMULATOR_HANG", path.to_str().expect("a path in words"))],
+        );
+        std::fs::remove_dir_all(folder).expect("the folder goes");
+        passes("launch hangs", &[("CUDA_EMULATOR_FAIL", "launch:2:hang")]);
+        passes("launch hangs", &[("CUDA_EMULATOR_FAIL", "launch:2:hang"), LATE]);
+    }
+}
+
+/// Long enough that what is going to come has come.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+fn hangs() {
+    let file = PathBuf::from(std::env::var_os("CUDA_EMULATOR_HANG").expect("the file has a name"));
+    let card = Card::open(0).expect("the card opens");
+    std::fs::write(&file, "").expect("the file is written");
+    let (sender, done) = mpsc::channel();
+    let (first, second) = (sender.clone(), sender);
+    std::thread::spawn(move || first.send(card.stream.synchronize().is_ok()));
+    std::thread::spawn(move || {
+        // SAFETY: the emulator's library; the function is as NVIDIA declares it.
+        let status = unsafe {
+            let library = Library::new("libnvidia-ml.so.1").expect("the library that tells loads");
+            library
+                .get::<unsafe extern "C" fn() -> u32>(b"nvmlInit_v2\0")
+                .expect("nvmlInit_v2")()
+        };
+        second.send(status == 0)
+    });
+    done.recv_timeout(A_WHILE).expect_err("nothing comes back");
+    std::fs::remove_file(&file).expect("the file goes");
+    assert_eq!((done.recv(), done.recv()), (Ok(true), Ok(true)));
+}
+
+fn launch_hangs() {
+    let card = Card::open(0).expect("the card opens");
+    let mut out = card.upload(&[0f32; 4]);
+    launch!(card, "unwritten", config(1, 1, 0), &mut out).expect("the first launch");
+    card.stream.synchronize().expect("the first kernel");
+    let (sender, done) = mpsc::channel();
+    std::thread::spawn(move || {
+        launch!(card, "unwritten", config(1, 1, 0), &mut out).expect("the second launch");
+        sender.send(card.stream.synchronize())
+    });
+    done.recv_timeout(A_WHILE).expect_err("nothing comes back");
+}
+
+#[test]
+fn a_pool_keeps_what_is_freed() {
+    if emulator().is_some() {
+        for streams in ["at-once", "late"] {
+            let environment = [("CUDA_EMULATOR_MEMORY", "1000000"), ("CUDA_EMULATOR_STREAMS", streams)];
+            passes("pool", &environment);
+        }
+    }
+}
+
+fn pool() {
+    let card = Card::untracked();
+    let context = card.stream.context();
+    let free = || context.mem_get_info().expect("memory").0;
+    let mut pool = std::ptr::null_mut();
+    let mut keep = 500_000u64;
+    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    // SAFETY: writes the handle; the attribute is a 64-bit number.
+    unsafe {
+        sys::cuDeviceGetDefaultMemPool(&raw mut pool, context.cu_device())
+            .result()
+            .expect("a pool");
+        sys::cuMemPoolSetAttribute(pool, attribute, (&raw mut keep).cast())
+            .result()
+            .expect("it keeps");
+    }
+    let done = || card.stream.synchronize().expect("all is done");
+    drop(card.stream.alloc_zeros::<u8>(600_000).expect("there is room"));
+    done();
+    assert_eq!(free(), 500_000, "so much is kept");
+    let second = card
+        .stream
+        .alloc_zeros::<u8>(700_000)
+        .expect("what is kept serves again");
+    assert_eq!(free(), 300_000);
+    drop(second);
+    done();
+    assert_eq!(free(), 500_000);
+    // SAFETY: memory of the context, which is given back.
+    unsafe {
+        let other =
+            driver::malloc_sync(600_000).expect("what is kept is given up for what does not come from the pool");
+        assert_eq!(free(), 400_000);
+        driver::free_sync(other).expect("it was allocated");
+    }
+    assert_eq!(free(), 1_000_000);
+    drop(card.stream.alloc_zeros::<u8>(600_000).expect("there is room"));
+    done();
+    // SAFETY: a pool of this card.
+    unsafe { sys::cuMemPoolTrimTo(pool, 100_000).result().expect("it is trimmed") };
+    assert_eq!(free(), 900_000);
+    // SAFETY: as above.
+    unsafe { sys::cuMemPoolTrimTo(pool, 0).result().expect("it is trimmed") };
+    assert_eq!(free(), 1_000_000);
+}
+
+/// As drivers since 570 do.
+#[test]
+fn the_driver_gives_its_thread_a_name() {
+    if emulator().is_some() {
+        passes("names", &[]);
+    }
+}
+
+fn names() {
+    let named = |name: &str| {
+        std::fs::read_dir("/proc/self/task")
+            .expect("threads")
+            .flatten()
+            .any(|thread| std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|found| found.trim() == name))
+    };
+    let _card = Card::open(0).expect("the card opens");
+    assert!(named("cuda-EvtHandlr"));
+    // Once more, later.
+    let later = (0..1000).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        named("cuda-emulator")
+    });
+    assert!(later);
+}
+
+#[test]
+fn a_product_and_a_sum_are_rounded_once_unless_they_are_told_apart() {
+    if emulator().is_some() {
+        passes("rounding", &[]);
+    }
+}
+
+fn rounding() {
+    let card = Card::open(0).expect("the card opens");
+    let (a, c) = (1.0 + 2f32.powi(-12), -(1.0 + 2f32.powi(-11)));
+    let (mut joined, mut apart) = (card.upload(&[0f32]), card.upload(&[0f32; 4]));
+    launch!(card, "product_and_sum", config(1, 1, 0), &a, &a, &c, &mut joined).expect("a launch");
+    launch!(card, "product_then_sum", config(1, 1, 0), &a, &a, &c, &mut apart).expect("a launch");
+    #[cfg(target_arch = "x86_64")]
+    let once = std::arch::is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    let once = true;
+    let exact = 2f32.powi(-24);
+    assert_eq!(card.download(&joined), [if once { exact } else { 0.0 }]);
+    assert_eq!(card.download(&apart), [0.0, 0.0, 0.0, exact]);
+}
+
+#[test]
+fn products_that_cublas_does_not_compute_are_refused() {
+    if emulator().is_some() {
+        passes("pairs of types", &[]);
+        passes("product between", &[]);
+        dies_saying("product over itself", &["cublasGemmEx: matrix C lies over matrix B"]);
+        dies_with(
+            "product elsewhere",
+            &[("CUDA_EMULATOR_CARDS", "2")],
+            &["the handle belongs to the context of card 0", "that of card 1"],
+        );
+        dies_saying("product by pointers", &["CUBLAS_POINTER_MODE_DEVICE"]);
+    }
+}
+
+fn gemm(
+    blas: &CudaBlas,
+    [a, b, c]: [sys::CUdeviceptr; 3],
+    leading: i32,
+    (input, output): (cublas::cudaDataType, cublas::cudaDataType),
+    compute: cublas::cublasComputeType_t,
+) -> Result<(), cublas::cublasStatus_t> {
+    let plain = cublas::cublasOperation_t::CUBLAS_OP_N;
+    // Zero in each of the types.
+    let factor = 0f64;
+    let (factor, algorithm) = (
+        (&raw const factor).cast(),
+        cublas::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+    );
+    let (a, b, c) = (a as *const _, b as *const _, c as *mut _);
+    // SAFETY: matrices of two rows and columns in memory that is long enough; what is wrong beside that the emulator finds.
+    unsafe {
+        products::gemm_ex(
+            *blas.handle(),
+            plain,
+            plain,
+            2,
+            2,
+            2,
+            factor,
+            a,
+            input,
+            leading,
+            b,
+            input,
+            leading,
+            factor,
+            c,
+            output,
+            leading,
+            compute,
+            algorithm,
+        )
+    }
+    .map_err(|error| error.0)
+}
+
+fn pairs_of_types() {
+    use cublas::cublasComputeType_t as compute;
+    use cublas::cudaDataType::{CUDA_R_16BF as BF16, CUDA_R_16F as F16, CUDA_R_32F as F32, CUDA_R_64F as F64};
+    let card = Card::open(0).expect("the card opens");
+    let blas = CudaBlas::new(card.stream.clone()).expect("cublas opens");
+    let (a, b, c) = (
+        card.upload(&[0f64; 4]),
+        card.upload(&[0f64; 4]),
+        card.upload(&[0f64; 4]),
+    );
+    let places = [&a, &b, &c].map(|matrix| address(matrix, &card));
+    let refused = Err(cublas::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED);
+    for (input, output, how, expected) in [
+        (F32, F32, compute::CUBLAS_COMPUTE_32F, Ok(())),
+        (F32, F32, compute::CUBLAS_COMPUTE_32F_FAST_TF32, Ok(())),
+        (F16, F32, compute::CUBLAS_COMPUTE_32F, Ok(())),
+        (BF16, BF16, compute::CUBLAS_COMPUTE_32F_PEDANTIC, Ok(())),
+        (F16, F16, compute::CUBLAS_COMPUTE_16F, Ok(())),
+        (F64, F64, compute::CUBLAS_COMPUTE_64F, Ok(())),
+        (BF16, BF16, compute::CUBLAS_COMPUTE_16F, refused),
+        (F16, BF16, compute::CUBLAS_COMPUTE_32F, refused),
+        (F32, F16, compute::CUBLAS_COMPUTE_32F, refused),
+        (BF16, BF16, compute::CUBLAS_COMPUTE_32F_FAST_TF32, refused),
+        (F64, F64, compute::CUBLAS_COMPUTE_32F, refused),
+        (F32, F64, compute::CUBLAS_COMPUTE_64F, refused),
+    ] {
+        let found = gemm(&blas, places, 2, (input, output), how);
+        assert_eq!(found, expected, "{input:?} to {output:?} by {how:?}");
+    }
+}
+
+enum Wrong {
+    Nothing,
+    Overlap,
+    Context,
+    Pointers,
+}
+
+fn product(wrong: Wrong) {
+    use candle_core::cuda_backend::cudarc::cublas::sys::cublasPointerMode_t::CUBLAS_POINTER_MODE_DEVICE;
+    let card = Card::open(0).expect("the card opens");
+    let blas = CudaBlas::new(card.stream.clone()).expect("cublas opens");
+    let (a, both) = (card.upload(&[1f32; 8]), card.upload(&[1f32; 10]));
+    let (a, both) = (address(&a, &card), address(&both, &card));
+    // Two rows each of a matrix of four: the result may lie beside a factor.
+    let c = match wrong {
+        Wrong::Overlap => both + 4,
+        _ => both + 8,
+    };
+    let other = matches!(wrong, Wrong::Context).then(|| Card::open(1).expect("a second card opens"));
+    if let Wrong::Pointers = wrong {
+        blas.set_pointer_mode(CUBLAS_POINTER_MODE_DEVICE)
+            .expect("there is such a mode");
+    }
+    let kind = cublas::cudaDataType::CUDA_R_32F;
+    let compute = cublas::cublasComputeType_t::CUBLAS_COMPUTE_32F;
+    let result = gemm(&blas, [a, both, c], 4, (kind, kind), compute);
+    match wrong {
+        Wrong::Nothing => assert_eq!(result, Ok(())),
+        _ => panic!("not found wrong: {result:?}, {}", other.is_some()),
     }
 }
 

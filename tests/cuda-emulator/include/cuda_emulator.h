@@ -356,17 +356,28 @@ inline float tan_fast(float x) { return std::tan(x); }
 #define __cosf(x) (::cuda_emulator::cos_fast(x))
 #define __tanf(x) (::cuda_emulator::tan_fast(x))
 
-static inline float __fadd_rn(float a, float b) { return a + b; }
-static inline float __fsub_rn(float a, float b) { return a - b; }
-static inline float __fmul_rn(float a, float b) { return a * b; }
+// As nvcc, the compiler makes one operation of a product and a sum, but for these, which are rounded by themselves.
+namespace cuda_emulator {
+template <typename F> inline F apart(F x) {
+#if defined(__x86_64__)
+    asm("" : "+x"(x));
+#else
+    asm("" : "+w"(x));
+#endif
+    return x;
+}
+} // namespace cuda_emulator
+static inline float __fadd_rn(float a, float b) { return cuda_emulator::apart(a) + cuda_emulator::apart(b); }
+static inline float __fsub_rn(float a, float b) { return cuda_emulator::apart(a) - cuda_emulator::apart(b); }
+static inline float __fmul_rn(float a, float b) { return cuda_emulator::apart(a * b); }
 static inline float __fdiv_rn(float a, float b) { return a / b; }
 static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 static inline float __frcp_rn(float a) { return 1.0f / a; }
 static inline float __fsqrt_rn(float a) { return sqrtf(a); }
 static inline float __frsqrt_rn(float a) { return rsqrtf(a); }
-static inline double __dadd_rn(double a, double b) { return a + b; }
-static inline double __dsub_rn(double a, double b) { return a - b; }
-static inline double __dmul_rn(double a, double b) { return a * b; }
+static inline double __dadd_rn(double a, double b) { return cuda_emulator::apart(a) + cuda_emulator::apart(b); }
+static inline double __dsub_rn(double a, double b) { return cuda_emulator::apart(a) - cuda_emulator::apart(b); }
+static inline double __dmul_rn(double a, double b) { return cuda_emulator::apart(a * b); }
 static inline double __ddiv_rn(double a, double b) { return a / b; }
 static inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
 static inline double __drcp_rn(double a) { return 1.0 / a; }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <unordered_set>
 #include <vector>
 
 using namespace cuda_emulator;
@@ -18,6 +19,7 @@ enum Operation : int { PLAIN = 0, TRANSPOSED = 1, CONJUGATED = 2 };
 enum Type : int { F32 = 0, F64 = 1, F16 = 2, BF16 = 14 };
 enum Compute : int {
     COMPUTE_16F = 64,
+    COMPUTE_16F_PEDANTIC = 65,
     COMPUTE_32F = 68,
     COMPUTE_32F_PEDANTIC = 69,
     COMPUTE_32F_FAST_16F = 74,
@@ -29,6 +31,7 @@ enum Compute : int {
 constexpr int TF32_MATH = 3;
 
 struct Handle {
+    int card;
     int mode = 0;
     void *stream = nullptr;
     int pointers = 0;
@@ -140,31 +143,103 @@ void inside(const char *function, const char *name, const void *data, size_t ele
         die("%s: matrix %s begins at %p, which is not aligned to its elements", function, name, data);
 }
 
+/// What cublasGemmEx takes, by its table in NVIDIA's documentation. A and B are of one type.
+bool takes(int compute, int in, int out) {
+    switch (compute) {
+    case COMPUTE_16F:
+    case COMPUTE_16F_PEDANTIC: return in == F16 && out == F16;
+    case COMPUTE_32F:
+    case COMPUTE_32F_PEDANTIC: return (in == F16 || in == BF16 || in == F32) && (out == in || out == F32);
+    case COMPUTE_32F_FAST_16F:
+    case COMPUTE_32F_FAST_16BF:
+    case COMPUTE_32F_FAST_TF32: return in == F32 && out == F32;
+    case COMPUTE_64F:
+    case COMPUTE_64F_PEDANTIC: return in == F64 && out == F64;
+    default: return false;
+    }
+}
+
+/// What stands in the way of any call that computes. Zero, or the status to give.
+int blocked(const char *function, const Handle *handle, std::shared_ptr<Stream> *stream) {
+    if (!handle)
+        return NOT_READY;
+    if (enter(handle->card))
+        return FAILED;
+    if (handle->card != current_card())
+        die("%s: the handle belongs to the context of card %d, and the thread's context is that of card %d", function, handle->card, current_card());
+    if (handle->pointers != 0)
+        die("%s: factors in the card's memory (CUBLAS_POINTER_MODE_DEVICE) are not emulated", function);
+    *stream = stream_of(handle->stream, handle->card);
+    if (!*stream)
+        die("%s: the stream of its handle has been destroyed", function);
+    return OK;
+}
+
+/// The matrices of a product, one after the other, as they lie in memory.
+struct Batch {
+    const char *name;
+    const void *data;
+    int type, rows, columns, leading;
+    long long stride;
+    int count;
+
+    const char *at(int i) const { return static_cast<const char *>(data) + i * stride * (long long)size_of(type); }
+    size_t bytes() const { return extent(rows, columns, leading) * size_of(type); }
+    void check(const char *function) const {
+        for (int i : {0, count - 1})
+            inside(function, name, at(i), extent(rows, columns, leading), type);
+    }
+    /// Each of the runs of bytes that lie side by side.
+    template <typename F> void each_column(F f) const {
+        for (int i = 0; i < (stride == 0 ? 1 : count); i++)
+            for (int column = 0; column < columns && rows > 0; column++)
+                f(at(i) + size_t(column) * leading * size_of(type), size_t(rows) * size_of(type));
+    }
+};
+
+/// The result may not lie over what it is computed from.
+void apart(const char *function, const Batch &in, const Batch &out) {
+    auto ends = [](const Batch &batch) {
+        auto first = reinterpret_cast<uintptr_t>(batch.at(0)), last = reinterpret_cast<uintptr_t>(batch.at(batch.count - 1));
+        return std::make_pair(std::min(first, last), std::max(first, last) + batch.bytes());
+    };
+    auto [in_start, in_end] = ends(in);
+    auto [out_start, out_end] = ends(out);
+    if (in.bytes() == 0 || out.bytes() == 0 || in_end <= out_start || out_end <= in_start)
+        return;
+    // They may be columns of one and the same matrix.
+    std::unordered_set<const char *> written;
+    size_t step = std::min(size_of(in.type), size_of(out.type));
+    out.each_column([&](const char *start, size_t bytes) {
+        for (size_t i = 0; i < bytes; i += step)
+            written.insert(start + i);
+    });
+    in.each_column([&](const char *start, size_t bytes) {
+        for (size_t i = 0; i < bytes; i += step)
+            if (written.count(start + i))
+                die("%s: matrix C lies over matrix %s", function, in.name);
+    });
+}
+
 int gemm(const char *function, Handle *handle, int op_a, int op_b, int m, int n, int k, const void *alpha, const void *a, int a_type, int lda,
          long long stride_a, const void *b, int b_type, int ldb, long long stride_b, const void *beta, void *c, int c_type, int ldc,
          long long stride_c, int batch, int compute) {
-    if (!handle)
-        return NOT_READY;
-    if (enter())
-        return FAILED;
-    bool known = true;
-    for (int type : {a_type, b_type, c_type})
-        known = known && (type == F32 || type == F64 || type == F16 || type == BF16);
-    if (!known || a_type != b_type)
+    std::shared_ptr<Stream> stream;
+    if (int status = blocked(function, handle, &stream))
+        return status;
+    if (a_type != b_type || !takes(compute, a_type, c_type))
         return UNSUPPORTED;
     int rows_a = op_a == PLAIN ? m : k, columns_a = op_a == PLAIN ? k : m, rows_b = op_b == PLAIN ? k : n, columns_b = op_b == PLAIN ? n : k;
     if (m < 0 || n < 0 || k < 0 || batch < 0 || lda < std::max(1, rows_a) || ldb < std::max(1, rows_b) || ldc < std::max(1, m) ||
         op_a < 0 || op_a > 2 || op_b < 0 || op_b > 2)
         return INVALID;
     bool wide = compute == COMPUTE_64F || compute == COMPUTE_64F_PEDANTIC;
-    if (wide != (c_type == F64))
-        return UNSUPPORTED;
     // The compute type says what the factors are.
     double by, add;
     if (wide) {
         by = *static_cast<const double *>(alpha);
         add = *static_cast<const double *>(beta);
-    } else if (compute == COMPUTE_16F) {
+    } else if (compute == COMPUTE_16F || compute == COMPUTE_16F_PEDANTIC) {
         by = float(*static_cast<const __half *>(alpha));
         add = float(*static_cast<const __half *>(beta));
     } else {
@@ -173,65 +248,74 @@ int gemm(const char *function, Handle *handle, int op_a, int op_b, int m, int n,
     }
     if (m == 0 || n == 0 || batch == 0)
         return OK;
-    if (planned_failure("launch"))
+    Plan plan = planned_launch(handle->card);
+    if (plan.refused)
         return FAILED;
     bool in_tf32 = a_type == F32 && compute != COMPUTE_32F_PEDANTIC && (compute == COMPUTE_32F_FAST_TF32 || (handle->mode & 7) == TF32_MATH);
     last_mode = handle->mode;
     last_compute = compute;
     if (in_tf32)
         products_in_tf32++;
-    for (int i : {0, batch - 1}) {
-        inside(function, "A", static_cast<const char *>(a) + i * stride_a * (long long)size_of(a_type), extent(rows_a, columns_a, lda), a_type);
-        inside(function, "B", static_cast<const char *>(b) + i * stride_b * (long long)size_of(b_type), extent(rows_b, columns_b, ldb), b_type);
-        inside(function, "C", static_cast<const char *>(c) + i * stride_c * (long long)size_of(c_type), extent(m, n, ldc), c_type);
-    }
+    Batch left{"A", a, a_type, rows_a, columns_a, lda, stride_a, batch}, right{"B", b, b_type, rows_b, columns_b, ldb, stride_b, batch};
+    Batch out{"C", c, c_type, m, n, ldc, stride_c, batch};
+    for (const Batch &one : {left, right, out})
+        one.check(function);
     if (batch > 1 && stride_c >= 0 && size_t(stride_c) < extent(m, n, ldc) && ldc == m)
         die("%s: the products of a batch lie over each other (stride %lld, %zu elements each)", function, stride_c, extent(m, n, ldc));
+    apart(function, left, out);
+    apart(function, right, out);
     count("gemm");
     trace("gemm %s m %d n %d k %d batch %d type %d compute %d tf32 %d", function, m, n, k, batch, c_type, compute, in_tf32);
-    for (int i = 0; i < batch; i++) {
-        Matrix left{static_cast<const char *>(a) + i * stride_a * (long long)size_of(a_type), a_type, lda, op_a != PLAIN};
-        Matrix right{static_cast<const char *>(b) + i * stride_b * (long long)size_of(b_type), b_type, ldb, op_b != PLAIN};
-        void *out = static_cast<char *>(c) + i * stride_c * (long long)size_of(c_type);
-        if (wide)
-            product<double>(m, n, k, by, left, right, add, out, c_type, ldc, false);
-        else
-            product<float>(m, n, k, by, left, right, add, out, c_type, ldc, in_tf32);
-    }
+    launch_in_order(stream, plan, [=] {
+        for (const Batch &one : {left, right, out})
+            one.check(function);
+        for (int i = 0; i < batch; i++) {
+            Matrix first{left.at(i), a_type, lda, op_a != PLAIN}, second{right.at(i), b_type, ldb, op_b != PLAIN};
+            void *to = const_cast<char *>(out.at(i));
+            if (wide)
+                product<double>(m, n, k, by, first, second, add, to, c_type, ldc, false);
+            else
+                product<float>(m, n, k, by, first, second, add, to, c_type, ldc, in_tf32);
+        }
+    });
     return OK;
 }
 
 template <typename T>
 int gemv(const char *function, Handle *handle, int op, int m, int n, const T *alpha, const T *a, int lda, const T *x, int step_x, const T *beta,
          T *y, int step_y) {
-    if (!handle)
-        return NOT_READY;
-    if (enter())
-        return FAILED;
+    std::shared_ptr<Stream> stream;
+    if (int status = blocked(function, handle, &stream))
+        return status;
     if (m < 0 || n < 0 || lda < std::max(1, m) || step_x <= 0 || step_y <= 0)
         return step_x < 0 || step_y < 0 ? UNSUPPORTED : INVALID;
     int in = op == PLAIN ? n : m, out = op == PLAIN ? m : n, type = sizeof(T) == 8 ? F64 : F32;
     if (out == 0)
         return OK;
-    if (planned_failure("launch"))
+    Plan plan = planned_launch(handle->card);
+    if (plan.refused)
         return FAILED;
     bool in_tf32 = type == F32 && (handle->mode & 7) == TF32_MATH;
     last_mode = handle->mode;
     last_compute = type == F64 ? COMPUTE_64F : COMPUTE_32F;
-    inside(function, "A", a, extent(m, n, lda), type);
-    inside(function, "x", x, in == 0 ? 0 : size_t(in - 1) * step_x + 1, type);
-    inside(function, "y", y, size_t(out - 1) * step_y + 1, type);
+    Batch matrix{"A", a, type, m, n, lda, 0, 1}, from{"x", x, type, 1, in, step_x, 0, 1}, to{"y", y, type, 1, out, step_y, 0, 1};
+    for (const Batch &one : {matrix, from, to})
+        one.check(function);
     count("gemm");
     trace("gemm %s m %d n %d type %d tf32 %d", function, m, n, type, in_tf32);
-    for (int i = 0; i < out; i++) {
-        T sum = 0;
-        for (int p = 0; p < in; p++)
-            sum += (op == PLAIN ? a[size_t(p) * lda + i] : a[size_t(i) * lda + p]) * x[size_t(p) * step_x];
-        T value = *alpha * sum;
-        if (*beta != 0)
-            value += *beta * y[size_t(i) * step_y];
-        y[size_t(i) * step_y] = value;
-    }
+    launch_in_order(stream, plan, [=, by = *alpha, add = *beta] {
+        for (const Batch &one : {matrix, from, to})
+            one.check(function);
+        for (int i = 0; i < out; i++) {
+            T sum = 0;
+            for (int p = 0; p < in; p++)
+                sum += (op == PLAIN ? a[size_t(p) * lda + i] : a[size_t(i) * lda + p]) * x[size_t(p) * step_x];
+            T value = by * sum;
+            if (add != 0)
+                value += add * y[size_t(i) * step_y];
+            y[size_t(i) * step_y] = value;
+        }
+    });
     return OK;
 }
 
@@ -247,7 +331,7 @@ uint64_t cublas_emulator_tf32_count() { return products_in_tf32; }
 int cublasCreate_v2(Handle **handle) {
     if (enter() || current_card() < 0)
         return NOT_READY;
-    *handle = new Handle;
+    *handle = new Handle{current_card()};
     return OK;
 }
 int cublasDestroy_v2(Handle *handle) {

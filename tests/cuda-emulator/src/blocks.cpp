@@ -748,6 +748,9 @@ __attribute__((noinline)) void rare_access(uintptr_t address, size_t size, Acces
         return shared_access(address, size, access);
     Range range;
     if (range_of(address, size, &range)) {
+        if (range.card != launch->card)
+            kernel_died("%s%s memory of card %d, and runs on card %d", where().c_str(), access == Access::read ? "reads" : "writes", range.card,
+                        launch->card);
         recent[next_recent++ % 4] = range;
         return;
     }
@@ -869,12 +872,12 @@ int run(const Launch &asked) {
     }
     {
         Handlers handlers;
-        for (unsigned z = 0; z < grid[2] && !abandoned; z++)
-            for (unsigned y = 0; y < grid[1] && !abandoned; y++)
-                for (unsigned x = 0; x < grid[0] && !abandoned; x++) {
-                    cuda_emulator_indices.block = {x, y, z};
-                    run_block();
-                }
+        uint64_t blocks = uint64_t(grid[0]) * grid[1] * grid[2];
+        for (uint64_t i = 0; i < blocks && !abandoned; i++) {
+            uint64_t n = backwards ? blocks - 1 - i : i;
+            cuda_emulator_indices.block = {unsigned(n % grid[0]), unsigned(n / grid[0] % grid[1]), unsigned(n / grid[0] / grid[1])};
+            run_block();
+        }
     }
     launch = nullptr;
     return launch_result;
@@ -889,7 +892,7 @@ unsigned static_shared(const Kernel *kernel) {
 void allow(const void *start, size_t size) {
     std::lock_guard<std::mutex> guard(running);
     auto at = reinterpret_cast<uintptr_t>(start);
-    readable().push_back({at, at + size});
+    readable().push_back({at, at + size, -1});
 }
 
 } // namespace cuda_emulator

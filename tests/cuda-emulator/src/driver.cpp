@@ -1,4 +1,4 @@
-// libcuda.so.1: the driver's functions that cudarc calls, by the names of CUDA 13. Everything is done when it is asked for.
+// libcuda.so.1: the driver's functions that cudarc calls, by the names of CUDA 13. When what streams are given is done, streams.cpp says.
 
 #define CUDA_EMULATOR_LIBRARY
 #include "../include/cuda_emulator.h"
@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -13,12 +14,17 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <link.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 using namespace cuda_emulator;
 
@@ -26,7 +32,7 @@ typedef int CUresult;
 typedef int CUdevice;
 typedef unsigned long long CUdeviceptr;
 typedef struct Context *CUcontext;
-typedef struct Stream *CUstream;
+typedef void *CUstream;
 typedef struct Event *CUevent;
 typedef struct Module *CUmodule;
 typedef struct Function *CUfunction;
@@ -38,11 +44,12 @@ struct CUuuid {
 struct Context {
     int card;
 };
-struct Stream {
-    unsigned flags;
-};
 struct Event {
-    long long recorded = 0;
+    int card;
+    std::mutex mutex;
+    Mark mark;
+    /// When it came to pass; zero before.
+    std::shared_ptr<std::atomic<long long>> time = std::make_shared<std::atomic<long long>>(0);
 };
 struct Function {
     const Kernel *kernel;
@@ -55,7 +62,7 @@ struct Module {
     std::map<std::string, std::unique_ptr<Function>> functions;
 };
 struct Pool {
-    unsigned long long threshold = 0;
+    int card;
 };
 
 namespace {
@@ -133,7 +140,17 @@ const Kernel *find_kernel(const Module &module, const char *name) {
     return nullptr;
 }
 
-bool valid(CUdevice device) { return device >= 0 && device < cards(); }
+/// The card that a number of the driver's stands for; -1: none.
+int card_of_device(CUdevice device) { return device >= 0 && size_t(device) < visible().size() ? visible()[size_t(device)] : -1; }
+
+CUdevice device_of_card(int card) { return int(std::find(visible().begin(), visible().end(), card) - visible().begin()); }
+
+/// What stands in the way of a call about a card, whose number this becomes. Zero, or the result to give.
+CUresult blocked_on(CUdevice device, int *card) {
+    *card = card_of_device(device);
+    CUresult result = enter(*card);
+    return result ? result : !initialized ? int(NOT_INITIALIZED) : *card < 0 ? int(INVALID_DEVICE) : int(SUCCESS);
+}
 
 void *pointer(CUdeviceptr address) { return reinterpret_cast<void *>(address); }
 
@@ -186,72 +203,250 @@ constexpr Known RESULTS[] = {
     {999, "CUDA_ERROR_UNKNOWN", "unknown error"},
 };
 
-CUresult copy(const char *kind, CUdeviceptr device, const void *host_source, void *host_target, size_t size) {
+/// The same for what goes into a stream.
+CUresult blocked(CUstream handle, std::shared_ptr<Stream> *stream) {
     if (CUresult result = blocked())
+        return result;
+    *stream = stream_of(handle, current_context->card);
+    return *stream ? SUCCESS : INVALID_HANDLE;
+}
+
+/// What an event waits for.
+Mark mark_of(Event &event) {
+    std::lock_guard<std::mutex> guard(event.mutex);
+    return event.mark;
+}
+
+/// Page-locked memory of the processor: what a card reads and writes by itself, whenever it comes to that.
+std::mutex locking;
+std::map<uintptr_t, size_t> &locked_memory() {
+    static auto *map = new std::map<uintptr_t, size_t>;
+    return *map;
+}
+
+bool is_locked(const void *address, size_t size) {
+    std::lock_guard<std::mutex> guard(locking);
+    auto at = reinterpret_cast<uintptr_t>(address);
+    auto after = locked_memory().upper_bound(at);
+    if (after == locked_memory().begin())
+        return false;
+    auto [start, bytes] = *std::prev(after);
+    return at + size <= start + bytes;
+}
+
+/// What is done late may find that its memory is gone.
+void still_there(const char *what, CUdeviceptr address, size_t size) {
+    if (!allocated(pointer(address), size))
+        die("a %s of %zu bytes begins at %p, which is %s by now", what, size, pointer(address), describe(pointer(address)).c_str());
+}
+void still_locked(const char *what, const void *address, size_t size) {
+    if (!is_locked(address, size))
+        die("a %s of %zu bytes uses page-locked memory that was freed before the copy was done", what, size);
+}
+
+/// From the processor. `waits`: the call does not come back before what it is given may be changed.
+CUresult to_card(CUdeviceptr target, const void *source, size_t size, CUstream handle, bool waits) {
+    std::shared_ptr<Stream> stream;
+    if (CUresult result = blocked(handle, &stream))
         return result;
     if (size == 0)
         return SUCCESS;
-    if (!allocated(pointer(device), size))
+    if (!allocated(pointer(target), size))
         return INVALID_VALUE;
-    if (host_source)
-        memcpy(pointer(device), host_source, size);
-    else
-        memcpy(host_target, pointer(device), size);
-    count(kind);
-    trace("%s %zu bytes", kind, size);
+    count("htod");
+    trace("htod %zu bytes", size);
+    if (!late()) {
+        memcpy(pointer(target), source, size);
+        return SUCCESS;
+    }
+    if (waits)
+        finish(mark_of(stream));
+    if (is_locked(source, size)) {
+        in_order(stream, [=] {
+            still_there("copy", target, size);
+            still_locked("copy to the card", source, size);
+            memcpy(pointer(target), source, size);
+        });
+        if (waits)
+            finish(mark_of(stream));
+        return SUCCESS;
+    }
+    // Other memory is read at once, by the driver, and the card has it later: even where the call waits.
+    auto *bytes = static_cast<const char *>(source);
+    auto kept = std::make_shared<std::vector<char>>(bytes, bytes + size);
+    in_order(stream, [=] {
+        still_there("copy", target, size);
+        memcpy(pointer(target), kept->data(), size);
+    });
     return SUCCESS;
 }
 
-CUresult copy_between(CUdeviceptr target, CUdeviceptr source, size_t size) {
-    if (CUresult result = blocked())
+/// To the processor. Only into page-locked memory, and where nobody waits, does that happen later.
+CUresult from_card(void *target, CUdeviceptr source, size_t size, CUstream handle, bool waits) {
+    std::shared_ptr<Stream> stream;
+    if (CUresult result = blocked(handle, &stream))
+        return result;
+    if (size == 0)
+        return SUCCESS;
+    if (!allocated(pointer(source), size))
+        return INVALID_VALUE;
+    count("dtoh");
+    trace("dtoh %zu bytes", size);
+    bool locked = is_locked(target, size);
+    in_order(stream, [=] {
+        still_there("copy", source, size);
+        if (locked)
+            still_locked("copy from the card", target, size);
+        memcpy(target, pointer(source), size);
+    });
+    if (waits || !locked)
+        finish(mark_of(stream));
+    // What went wrong on the way there is said by the call that waits.
+    return waits || !locked ? enter() : int(SUCCESS);
+}
+
+CUresult copy_between(CUdeviceptr target, CUdeviceptr source, size_t size, CUstream handle) {
+    std::shared_ptr<Stream> stream;
+    if (CUresult result = blocked(handle, &stream))
         return result;
     if (size == 0)
         return SUCCESS;
     if (!allocated(pointer(target), size) || !allocated(pointer(source), size))
         return INVALID_VALUE;
-    memmove(pointer(target), pointer(source), size);
     count("dtod");
     trace("dtod %zu bytes", size);
+    in_order(stream, [=] {
+        still_there("copy", target, size);
+        still_there("copy", source, size);
+        memmove(pointer(target), pointer(source), size);
+    });
     return SUCCESS;
 }
 
-template <typename T> CUresult fill(CUdeviceptr target, T value, size_t times) {
-    if (CUresult result = blocked())
+template <typename T> CUresult fill(CUdeviceptr target, T value, size_t times, CUstream handle) {
+    std::shared_ptr<Stream> stream;
+    if (CUresult result = blocked(handle, &stream))
         return result;
     if (times == 0)
         return SUCCESS;
     if (!allocated(pointer(target), times * sizeof(T)) || target % sizeof(T) != 0)
         return INVALID_VALUE;
-    for (size_t i = 0; i < times; i++)
-        static_cast<T *>(pointer(target))[i] = value;
     count("memset");
     trace("memset %zu bytes", times * sizeof(T));
+    in_order(stream, [=] {
+        still_there("memset", target, times * sizeof(T));
+        std::fill_n(static_cast<T *>(pointer(target)), times, value);
+    });
     return SUCCESS;
 }
 
-CUresult allocation(CUdeviceptr *address, size_t size) {
+CUresult allocation(CUdeviceptr *address, size_t size, bool pooled) {
     if (CUresult result = blocked())
         return result;
     void *memory = nullptr;
-    CUresult result = allocate(current_context->card, size, &memory);
+    CUresult result = allocate(current_context->card, size, pooled, &memory);
     *address = reinterpret_cast<CUdeviceptr>(memory);
     trace("alloc %zu bytes: %d", size, result);
     return result;
 }
 
-CUresult freeing(CUdeviceptr address) {
-    if (CUresult result = blocked())
+/// The memory may be had at once, and is given back when the stream comes to it.
+CUresult allocation(CUdeviceptr *address, size_t size, CUstream handle) {
+    std::shared_ptr<Stream> stream;
+    CUresult result = blocked(handle, &stream);
+    return result ? result : allocation(address, size, true);
+}
+CUresult freeing(CUdeviceptr address, CUstream handle) {
+    std::shared_ptr<Stream> stream;
+    if (CUresult result = blocked(handle, &stream))
         return result;
-    return free_memory(pointer(address));
+    if (address == 0)
+        return SUCCESS;
+    if (!will_be_freed(pointer(address)))
+        return INVALID_VALUE;
+    in_order(stream, [=] { free_memory(pointer(address)); });
+    return SUCCESS;
 }
 
 CUresult synchronized(const char *what) {
-    if (CUresult result = blocked())
-        return result;
     count("synchronize");
     trace("synchronize %s", what);
-    return SUCCESS;
+    return enter();
 }
+
+/// A kernel's arguments, apart from where the caller had them.
+struct Arguments {
+    std::vector<std::max_align_t> bytes;
+    std::vector<void *> addresses;
+
+    Arguments(const Kernel &kernel, void **given) {
+        constexpr size_t unit = sizeof(std::max_align_t);
+        std::vector<size_t> places;
+        size_t all = 0;
+        for (unsigned i = 0; i < kernel.arguments; i++) {
+            places.push_back(all);
+            all += (kernel.sizes[i] + unit - 1) / unit;
+        }
+        bytes.resize(all + 1);
+        for (unsigned i = 0; i < kernel.arguments; i++) {
+            addresses.push_back(&bytes[places[i]]);
+            memcpy(addresses.back(), given[i], kernel.sizes[i]);
+        }
+    }
+};
+
+// ---- What cuInit does to its own process -----------------------------------------------------------------------------------
+
+/// Gives a thread of this process a name, as drivers do since 570: by the file of its name.
+bool name_thread(int thread, const char *name) {
+    std::string path = "/proc/self/task/" + std::to_string(thread) + "/comm";
+    int file = open(path.c_str(), O_RDWR | O_CLOEXEC);
+    bool named = file >= 0 && write(file, name, strlen(name)) == ssize_t(strlen(name));
+    if (file >= 0)
+        close(file);
+    return named;
+}
+
+/// A thread of the driver's own. It does what goes wrong in a process that has shut itself in and forgotten the driver's threads: it
+/// gives itself a name some time after the card was opened.
+class Helper {
+    static constexpr std::chrono::milliseconds LATER{200};
+    std::mutex mutex;
+    std::condition_variable changed;
+    int number = 0;
+    bool ends = false;
+    std::thread thread;
+
+    void live() {
+        std::unique_lock<std::mutex> guard(mutex);
+        number = int(syscall(SYS_gettid));
+        changed.notify_all();
+        if (!changed.wait_for(guard, LATER, [&] { return ends; }) && !name_thread(number, "cuda-emulator"))
+            trace("the driver's thread may not name itself");
+        changed.wait(guard, [&] { return ends; });
+    }
+
+  public:
+    CUresult start() {
+        try {
+            thread = std::thread([this] { live(); });
+        } catch (const std::system_error &) {
+            return OPERATING_SYSTEM;
+        }
+        std::unique_lock<std::mutex> guard(mutex);
+        changed.wait(guard, [&] { return number != 0; });
+        return name_thread(number, "cuda-EvtHandlr") ? SUCCESS : OPERATING_SYSTEM;
+    }
+    ~Helper() {
+        {
+            std::lock_guard<std::mutex> guard(mutex);
+            ends = true;
+        }
+        changed.notify_all();
+        if (thread.joinable())
+            thread.join();
+    }
+} helper;
 
 } // namespace
 
@@ -280,82 +475,89 @@ CUresult cuGetErrorString(CUresult error, const char **text) {
 }
 
 CUresult cuInit(unsigned) {
-    if (CUresult result = planned_failure("init"))
+    if (CUresult result = planned_failure("init", -1))
         return result;
-    if (CUresult result = enter())
+    if (CUresult result = enter(-1))
         return result;
-    if (cards() == 0)
+    if (visible().empty())
         return NO_DEVICE;
     static std::once_flag once;
+    static CUresult outcome = SUCCESS;
     std::call_once(once, [] {
         for (int card = 0; card < MAX_CARDS; card++)
-            contexts[card].card = card;
+            contexts[card].card = pools[card].card = card;
         load_kernels();
-        initialized = true;
+        outcome = helper.start();
+        initialized = outcome == SUCCESS;
     });
-    return SUCCESS;
+    return outcome;
 }
 
 CUresult cuDriverGetVersion(int *version) {
+    hang();
     *version = 13000;
     return SUCCESS;
 }
 
 CUresult cuDeviceGetCount(int *number) {
+    if (CUresult result = enter(-1))
+        return result;
     if (!initialized)
         return NOT_INITIALIZED;
-    if (CUresult result = enter())
-        return result;
-    *number = cards();
+    *number = int(visible().size());
     return SUCCESS;
 }
 
 CUresult cuDeviceGet(CUdevice *device, int ordinal) {
-    if (!initialized)
-        return NOT_INITIALIZED;
-    if (CUresult result = enter())
+    int card;
+    if (CUresult result = blocked_on(ordinal, &card))
         return result;
-    if (!valid(ordinal))
-        return INVALID_DEVICE;
     *device = ordinal;
     return SUCCESS;
 }
 
 CUresult cuDeviceGetName(char *name, int length, CUdevice device) {
-    if (!valid(device))
+    hang();
+    if (card_of_device(device) < 0)
         return INVALID_DEVICE;
     snprintf(name, size_t(length), "Emulated card");
     return SUCCESS;
 }
 
 CUresult cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice device) {
-    if (!valid(device))
+    hang();
+    int card = card_of_device(device);
+    if (card < 0)
         return INVALID_DEVICE;
-    memset(uuid->bytes, 0, sizeof uuid->bytes);
-    memcpy(uuid->bytes, "emulated", 8);
-    uuid->bytes[15] = (unsigned char)device;
+    // The name in NVML's words, as bytes.
+    std::string text = uuid_of(card).substr(4);
+    text.erase(std::remove(text.begin(), text.end(), '-'), text.end());
+    for (size_t i = 0; i < sizeof uuid->bytes; i++)
+        uuid->bytes[i] = (unsigned char)strtoul(text.substr(2 * i, 2).c_str(), nullptr, 16);
     return SUCCESS;
 }
 CUresult cuDeviceGetUuid(CUuuid *uuid, CUdevice device) { return cuDeviceGetUuid_v2(uuid, device); }
 
 CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device) {
-    if (!valid(device))
+    hang();
+    if (card_of_device(device) < 0)
         return INVALID_DEVICE;
     *bytes = card_memory();
     return SUCCESS;
 }
 
 CUresult cuDeviceGetPCIBusId(char *text, int length, CUdevice device) {
-    if (!valid(device))
+    hang();
+    int card = card_of_device(device);
+    if (card < 0)
         return INVALID_DEVICE;
-    snprintf(text, size_t(length), "0000:%02x:00.0", unsigned(device) + 1);
+    snprintf(text, size_t(length), "0000:%02x:00.0", unsigned(card) + 1);
     return SUCCESS;
 }
 
 CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device) {
-    if (!valid(device))
-        return INVALID_DEVICE;
-    if (CUresult result = enter())
+    int card;
+    if (CUresult result = blocked_on(device, &card))
         return result;
     // Of a card as an H100 is.
     static const std::map<int, int> values = {
@@ -390,35 +592,34 @@ CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device) {
         {115, 1},
     };
     auto found = values.find(attribute);
-    *value = attribute == 33 ? device + 1 : found == values.end() ? 0 : found->second;
+    *value = attribute == 33 ? card + 1 : found == values.end() ? 0 : found->second;
     return SUCCESS;
 }
 
 // ---- Contexts --------------------------------------------------------------------------------------------------------------
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
-    if (!initialized)
-        return NOT_INITIALIZED;
-    if (CUresult result = enter())
+    int card;
+    if (CUresult result = blocked_on(device, &card))
         return result;
-    if (!valid(device))
-        return INVALID_DEVICE;
-    retain(device);
-    *context = &contexts[device];
+    retain(card);
+    *context = &contexts[card];
     return SUCCESS;
 }
 
 CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
-    if (!valid(device))
+    hang();
+    int card = card_of_device(device);
+    if (card < 0)
         return INVALID_DEVICE;
-    bool released = release(device);
-    if (CUresult result = enter())
+    bool released = release(card);
+    if (CUresult result = enter(card))
         return result;
     return released ? SUCCESS : INVALID_CONTEXT;
 }
 
 CUresult cuCtxSetCurrent(CUcontext context) {
-    if (CUresult result = enter())
+    if (CUresult result = enter(context ? context->card : -1))
         return result;
     current_context = context;
     set_current_card(context ? context->card : -1);
@@ -426,10 +627,11 @@ CUresult cuCtxSetCurrent(CUcontext context) {
 }
 
 CUresult cuCtxGetCurrent(CUcontext *context) {
+    // What is wrong with the context it does not say.
+    if (CUresult result = enter(-1))
+        return result;
     if (!initialized)
         return NOT_INITIALIZED;
-    if (CUresult result = enter())
-        return result;
     *context = current_context;
     return SUCCESS;
 }
@@ -437,11 +639,16 @@ CUresult cuCtxGetCurrent(CUcontext *context) {
 CUresult cuCtxGetDevice(CUdevice *device) {
     if (CUresult result = blocked())
         return result;
-    *device = current_context->card;
+    *device = device_of_card(current_context->card);
     return SUCCESS;
 }
 
-CUresult cuCtxSynchronize() { return synchronized("context"); }
+CUresult cuCtxSynchronize() {
+    if (CUresult result = blocked())
+        return result;
+    finish_card(current_context->card);
+    return synchronized("context");
+}
 CUresult cuCtxSetFlags(unsigned) { return blocked(); }
 CUresult cuCtxGetLimit(size_t *value, int) {
     *value = 1024;
@@ -469,28 +676,51 @@ CUresult cuDeviceCanAccessPeer(int *can, CUdevice, CUdevice) {
 CUresult cuStreamCreateWithPriority(CUstream *stream, unsigned flags, int) {
     if (CUresult result = blocked())
         return result;
-    *stream = new Stream{flags};
+    *stream = create_stream(current_context->card, flags);
     return SUCCESS;
 }
 CUresult cuStreamCreate(CUstream *stream, unsigned flags) { return cuStreamCreateWithPriority(stream, flags, 0); }
 
 CUresult cuStreamDestroy_v2(CUstream stream) {
-    // The first three are names of the streams that there always are.
-    if (reinterpret_cast<uintptr_t>(stream) > 2)
-        delete stream;
+    if (!destroy_stream(static_cast<Stream *>(stream)))
+        return INVALID_HANDLE;
     return enter();
 }
 
-CUresult cuStreamSynchronize(CUstream) { return synchronized("stream"); }
-CUresult cuStreamQuery(CUstream) { return blocked(); }
-CUresult cuStreamWaitEvent(CUstream, CUevent, unsigned) { return blocked(); }
+CUresult cuStreamSynchronize(CUstream handle) {
+    std::shared_ptr<Stream> stream;
+    if (CUresult result = blocked(handle, &stream))
+        return result;
+    finish(mark_of(stream));
+    return synchronized("stream");
+}
+CUresult cuStreamQuery(CUstream handle) {
+    std::shared_ptr<Stream> stream;
+    if (CUresult result = blocked(handle, &stream))
+        return result;
+    // Who asks again and again is to see it done at last.
+    bool done = come_nearer(mark_of(stream));
+    CUresult result = enter();
+    return result ? result : done ? SUCCESS : NOT_FINISHED;
+}
+CUresult cuStreamWaitEvent(CUstream handle, CUevent event, unsigned) {
+    std::shared_ptr<Stream> stream;
+    if (CUresult result = blocked(handle, &stream))
+        return result;
+    std::lock_guard<std::mutex> guard(event->mutex);
+    wait_for(stream, event->mark);
+    return SUCCESS;
+}
 CUresult cuStreamGetPriority(CUstream, int *priority) {
     *priority = 0;
     return blocked();
 }
-CUresult cuStreamGetFlags(CUstream stream, unsigned *flags) {
-    *flags = reinterpret_cast<uintptr_t>(stream) > 2 ? stream->flags : 0;
-    return blocked();
+CUresult cuStreamGetFlags(CUstream handle, unsigned *flags) {
+    std::shared_ptr<Stream> stream;
+    if (CUresult result = blocked(handle, &stream))
+        return result;
+    *flags = flags_of(*stream);
+    return SUCCESS;
 }
 CUresult cuStreamAttachMemAsync(CUstream, CUdeviceptr, size_t, unsigned) { return blocked(); }
 CUresult cuStreamIsCapturing(CUstream, int *status) {
@@ -504,10 +734,11 @@ CUresult cuStreamGetCaptureInfo_v3(CUstream, int *status, unsigned long long *, 
 CUresult cuStreamBeginCapture_v2(CUstream, int) { return NOT_SUPPORTED; }
 CUresult cuStreamEndCapture(CUstream, void **) { return NOT_SUPPORTED; }
 
-CUresult cuLaunchHostFunc(CUstream, void (*function)(void *), void *argument) {
-    if (CUresult result = blocked())
+CUresult cuLaunchHostFunc(CUstream handle, void (*function)(void *), void *argument) {
+    std::shared_ptr<Stream> stream;
+    if (CUresult result = blocked(handle, &stream))
         return result;
-    function(argument);
+    in_order(stream, [=] { function(argument); });
     return SUCCESS;
 }
 
@@ -515,42 +746,69 @@ CUresult cuEventCreate(CUevent *event, unsigned) {
     if (CUresult result = blocked())
         return result;
     *event = new Event;
+    (*event)->card = current_context->card;
     return SUCCESS;
 }
 CUresult cuEventDestroy_v2(CUevent event) {
+    int card = event->card;
     delete event;
-    return enter();
+    return enter(card);
 }
-CUresult cuEventRecord(CUevent event, CUstream) {
-    if (CUresult result = blocked())
+CUresult cuEventRecord(CUevent event, CUstream handle) {
+    std::shared_ptr<Stream> stream;
+    if (CUresult result = blocked(handle, &stream))
         return result;
-    event->recorded = cuda_emulator_clock();
+    if (event->card != current_context->card)
+        return INVALID_HANDLE;
+    auto time = std::make_shared<std::atomic<long long>>(0);
+    in_order(stream, [time] { *time = cuda_emulator_clock(); });
+    std::lock_guard<std::mutex> guard(event->mutex);
+    event->time = time;
+    event->mark = mark_of(stream);
     return SUCCESS;
 }
-CUresult cuEventQuery(CUevent) { return blocked(); }
-CUresult cuEventSynchronize(CUevent) {
+CUresult cuEventQuery(CUevent event) {
     if (CUresult result = blocked())
         return result;
+    bool done = come_nearer(mark_of(*event));
+    CUresult result = enter();
+    return result ? result : done ? SUCCESS : NOT_FINISHED;
+}
+CUresult cuEventSynchronize(CUevent event) {
+    if (CUresult result = blocked())
+        return result;
+    finish(mark_of(*event));
     count("wait");
     trace("synchronize event");
-    return SUCCESS;
+    return enter();
 }
 CUresult cuEventElapsedTime_v2(float *milliseconds, CUevent start, CUevent end) {
     if (CUresult result = blocked())
         return result;
-    *milliseconds = float(double(end->recorded - start->recorded) / 1e6);
+    if (!reached(mark_of(*start)) || !reached(mark_of(*end)))
+        return NOT_FINISHED;
+    *milliseconds = float(double(*end->time - *start->time) / 1e6);
     return SUCCESS;
 }
 CUresult cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end) { return cuEventElapsedTime_v2(milliseconds, start, end); }
 
 // ---- Memory ----------------------------------------------------------------------------------------------------------------
 
-CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t size) { return size == 0 ? INVALID_VALUE : allocation(address, size); }
-CUresult cuMemAllocAsync(CUdeviceptr *address, size_t size, CUstream) { return allocation(address, size); }
-CUresult cuMemAllocFromPoolAsync(CUdeviceptr *address, size_t size, CUmemoryPool, CUstream) { return allocation(address, size); }
+CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t size) { return size == 0 ? INVALID_VALUE : allocation(address, size, false); }
+CUresult cuMemAllocAsync(CUdeviceptr *address, size_t size, CUstream stream) { return allocation(address, size, stream); }
+CUresult cuMemAllocFromPoolAsync(CUdeviceptr *address, size_t size, CUmemoryPool, CUstream stream) { return allocation(address, size, stream); }
 CUresult cuMemAllocManaged(CUdeviceptr *address, size_t size, unsigned) { return cuMemAlloc_v2(address, size); }
-CUresult cuMemFree_v2(CUdeviceptr address) { return freeing(address); }
-CUresult cuMemFreeAsync(CUdeviceptr address, CUstream) { return freeing(address); }
+CUresult cuMemFree_v2(CUdeviceptr address) {
+    if (CUresult result = blocked())
+        return result;
+    if (address == 0)
+        return SUCCESS;
+    if (!will_be_freed(pointer(address)))
+        return INVALID_VALUE;
+    finish_card(current_context->card);
+    return free_memory(pointer(address));
+}
+CUresult cuMemFreeAsync(CUdeviceptr address, CUstream stream) { return freeing(address, stream); }
 
 CUresult cuMemGetInfo_v2(size_t *free, size_t *total) {
     if (CUresult result = blocked())
@@ -565,68 +823,104 @@ CUresult cuMemHostAlloc(void **address, size_t size, unsigned) {
     if (CUresult result = blocked())
         return result;
     *address = nullptr;
-    return posix_memalign(address, 4096, size ? size : 1) == 0 ? SUCCESS : OUT_OF_MEMORY;
+    if (posix_memalign(address, 4096, size ? size : 1) != 0)
+        return OUT_OF_MEMORY;
+    std::lock_guard<std::mutex> guard(locking);
+    locked_memory()[reinterpret_cast<uintptr_t>(*address)] = size;
+    return SUCCESS;
 }
 CUresult cuMemAllocHost_v2(void **address, size_t size) { return cuMemHostAlloc(address, size, 0); }
 CUresult cuMemFreeHost(void *address) {
+    {
+        std::lock_guard<std::mutex> guard(locking);
+        if (locked_memory().erase(reinterpret_cast<uintptr_t>(address)) == 0)
+            return INVALID_VALUE;
+    }
     free(address);
     return enter();
 }
-CUresult cuMemHostRegister_v2(void *, size_t, unsigned) { return blocked(); }
-CUresult cuMemHostUnregister(void *) { return blocked(); }
+CUresult cuMemHostRegister_v2(void *address, size_t size, unsigned) {
+    if (CUresult result = blocked())
+        return result;
+    std::lock_guard<std::mutex> guard(locking);
+    locked_memory()[reinterpret_cast<uintptr_t>(address)] = size;
+    return SUCCESS;
+}
+CUresult cuMemHostUnregister(void *address) {
+    {
+        std::lock_guard<std::mutex> guard(locking);
+        if (locked_memory().erase(reinterpret_cast<uintptr_t>(address)) == 0)
+            return INVALID_VALUE;
+    }
+    return blocked();
+}
 
-CUresult cuMemcpyHtoD_v2(CUdeviceptr target, const void *source, size_t size) { return copy("htod", target, source, nullptr, size); }
-CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr target, const void *source, size_t size, CUstream) {
-    return copy("htod", target, source, nullptr, size);
+CUresult cuMemcpyHtoD_v2(CUdeviceptr target, const void *source, size_t size) { return to_card(target, source, size, nullptr, true); }
+CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr target, const void *source, size_t size, CUstream stream) {
+    return to_card(target, source, size, stream, false);
 }
-CUresult cuMemcpyDtoH_v2(void *target, CUdeviceptr source, size_t size) { return copy("dtoh", source, nullptr, target, size); }
-CUresult cuMemcpyDtoHAsync_v2(void *target, CUdeviceptr source, size_t size, CUstream) {
-    return copy("dtoh", source, nullptr, target, size);
+CUresult cuMemcpyDtoH_v2(void *target, CUdeviceptr source, size_t size) { return from_card(target, source, size, nullptr, true); }
+CUresult cuMemcpyDtoHAsync_v2(void *target, CUdeviceptr source, size_t size, CUstream stream) {
+    return from_card(target, source, size, stream, false);
 }
-CUresult cuMemcpyDtoD_v2(CUdeviceptr target, CUdeviceptr source, size_t size) { return copy_between(target, source, size); }
-CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr target, CUdeviceptr source, size_t size, CUstream) { return copy_between(target, source, size); }
-CUresult cuMemcpyPeerAsync(CUdeviceptr target, CUcontext, CUdeviceptr source, CUcontext, size_t size, CUstream) {
-    return copy_between(target, source, size);
+CUresult cuMemcpyDtoD_v2(CUdeviceptr target, CUdeviceptr source, size_t size) { return copy_between(target, source, size, nullptr); }
+CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr target, CUdeviceptr source, size_t size, CUstream stream) {
+    return copy_between(target, source, size, stream);
 }
-CUresult cuMemsetD8_v2(CUdeviceptr target, unsigned char value, size_t times) { return fill(target, value, times); }
-CUresult cuMemsetD8Async(CUdeviceptr target, unsigned char value, size_t times, CUstream) { return fill(target, value, times); }
-CUresult cuMemsetD16Async(CUdeviceptr target, unsigned short value, size_t times, CUstream) { return fill(target, value, times); }
-CUresult cuMemsetD32_v2(CUdeviceptr target, unsigned value, size_t times) { return fill(target, value, times); }
-CUresult cuMemsetD32Async(CUdeviceptr target, unsigned value, size_t times, CUstream) { return fill(target, value, times); }
+CUresult cuMemcpyPeerAsync(CUdeviceptr target, CUcontext, CUdeviceptr source, CUcontext, size_t size, CUstream stream) {
+    return copy_between(target, source, size, stream);
+}
+CUresult cuMemsetD8_v2(CUdeviceptr target, unsigned char value, size_t times) { return fill(target, value, times, nullptr); }
+CUresult cuMemsetD8Async(CUdeviceptr target, unsigned char value, size_t times, CUstream stream) { return fill(target, value, times, stream); }
+CUresult cuMemsetD16Async(CUdeviceptr target, unsigned short value, size_t times, CUstream stream) { return fill(target, value, times, stream); }
+CUresult cuMemsetD32_v2(CUdeviceptr target, unsigned value, size_t times) { return fill(target, value, times, nullptr); }
+CUresult cuMemsetD32Async(CUdeviceptr target, unsigned value, size_t times, CUstream stream) { return fill(target, value, times, stream); }
 
 CUresult cuDeviceGetDefaultMemPool(CUmemoryPool *pool, CUdevice device) {
-    if (!valid(device))
-        return INVALID_DEVICE;
-    *pool = &pools[device];
-    return enter();
+    int card;
+    if (CUresult result = blocked_on(device, &card))
+        return result;
+    *pool = &pools[card];
+    return SUCCESS;
 }
 CUresult cuDeviceGetMemPool(CUmemoryPool *pool, CUdevice device) { return cuDeviceGetDefaultMemPool(pool, device); }
-CUresult cuDeviceSetMemPool(CUdevice device, CUmemoryPool) { return valid(device) ? enter() : int(INVALID_DEVICE); }
-CUresult cuMemPoolTrimTo(CUmemoryPool, size_t) { return enter(); }
+CUresult cuDeviceSetMemPool(CUdevice device, CUmemoryPool) {
+    int card;
+    return blocked_on(device, &card);
+}
+CUresult cuMemPoolTrimTo(CUmemoryPool pool, size_t bytes) {
+    if (CUresult result = enter(pool->card))
+        return result;
+    trim_pool(pool->card, bytes);
+    return SUCCESS;
+}
 CUresult cuMemPoolSetAttribute(CUmemoryPool pool, int attribute, void *value) {
-    // 4: how much a pool keeps. Nothing is kept here.
+    // 4: how much a pool keeps.
     if (attribute == 4)
-        pool->threshold = *static_cast<unsigned long long *>(value);
-    return enter();
+        set_pool_threshold(pool->card, *static_cast<unsigned long long *>(value));
+    return enter(pool->card);
 }
 CUresult cuMemPoolGetAttribute(CUmemoryPool pool, int attribute, void *value) {
-    unsigned long long used = used_memory(int(pool - pools));
+    uint64_t has = own_memory(pool->card), kept = kept_by_pool(pool->card);
     switch (attribute) {
-    case 4: *static_cast<unsigned long long *>(value) = pool->threshold; break;
-    case 5: case 6: case 7: case 8: *static_cast<unsigned long long *>(value) = used; break;
+    case 4: *static_cast<uint64_t *>(value) = pool_threshold(pool->card); break;
+    // What it has, and what of that is in use.
+    case 5: case 6: *static_cast<uint64_t *>(value) = has; break;
+    case 7: case 8: *static_cast<uint64_t *>(value) = has - kept; break;
     default: *static_cast<int *>(value) = 1;
     }
-    return enter();
+    return enter(pool->card);
 }
 
 CUresult cuPointerGetAttribute(void *value, int attribute, CUdeviceptr address) {
+    hang();
     if (!allocated(pointer(address), 1))
         return INVALID_VALUE;
     // 2: whose memory it is; 9: which card's.
     if (attribute == 2)
         *static_cast<unsigned *>(value) = 2;
     else if (attribute == 9)
-        *static_cast<int *>(value) = current_context ? current_context->card : 0;
+        *static_cast<int *>(value) = device_of_card(card_of(pointer(address)));
     else
         return NOT_SUPPORTED;
     return SUCCESS;
@@ -723,11 +1017,12 @@ CUresult cuFuncGetName(const char **name, CUfunction function) {
 }
 
 CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
-                        unsigned block_z, unsigned shared, CUstream, void **arguments, void **extra) {
-    if (CUresult result = blocked())
+                        unsigned block_z, unsigned shared, CUstream handle, void **arguments, void **extra) {
+    std::shared_ptr<Stream> stream;
+    if (CUresult result = blocked(handle, &stream))
         return result;
     const Kernel &kernel = *function->kernel;
-    Launch launch{&kernel, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, arguments};
+    Launch launch{current_context->card, &kernel, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, arguments};
     for (int i = 0; i < 3; i++)
         if (launch.grid[i] == 0 || launch.grid[i] > MAX_GRID[i] || launch.block[i] == 0 || launch.block[i] > MAX_BLOCK[i])
             return INVALID_VALUE;
@@ -741,21 +1036,28 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
                                                   : SHARED_MEMORY_BY_DEFAULT - variables;
     if (shared > most || shared + variables > SHARED_MEMORY)
         return INVALID_VALUE;
-    if (CUresult result = planned_failure("launch"))
-        return result;
+    Plan plan = planned_launch(launch.card);
+    if (plan.refused)
+        return plan.refused;
     count("launch");
     trace("launch %s grid (%u, %u, %u) block (%u, %u, %u) shared %u", kernel.name, grid_x, grid_y, grid_z, block_x, block_y, block_z,
           shared);
-    // As on a card: what goes wrong in a kernel is said by the calls after it.
-    if (CUresult result = run(launch))
-        stick(result);
-    std::string name = std::string("kernel ") + kernel.name;
-    for (unsigned i = 0; i < kernel.arguments; i++)
-        if (kernel.pointers[i])
-            check_bounds(*static_cast<void **>(arguments[i]), name.c_str());
-    if (shared + static_shared(&kernel) > most + variables)
-        die("kernel %s has %u bytes of shared variables, so that a launch may ask for %llu more, not %u", kernel.name,
-            static_shared(&kernel), (unsigned long long)(most + variables - static_shared(&kernel)), shared);
+    // What a kernel is given is read now.
+    auto given = std::make_shared<Arguments>(kernel, arguments);
+    launch_in_order(stream, plan, [=]() mutable {
+        const Kernel &kernel = *launch.kernel;
+        launch.arguments = given->addresses.data();
+        // As on a card: what goes wrong in a kernel is said by the calls after it.
+        if (CUresult result = run(launch))
+            stick(launch.card, result);
+        std::string name = std::string("kernel ") + kernel.name;
+        for (unsigned i = 0; i < kernel.arguments; i++)
+            if (kernel.pointers[i])
+                check_bounds(*static_cast<void **>(launch.arguments[i]), name.c_str());
+        if (shared + static_shared(&kernel) > most + variables)
+            die("kernel %s has %u bytes of shared variables, so that a launch may ask for %llu more, not %u", kernel.name,
+                static_shared(&kernel), (unsigned long long)(most + variables - static_shared(&kernel)), shared);
+    });
     return SUCCESS;
 }
 

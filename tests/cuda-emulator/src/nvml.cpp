@@ -34,11 +34,12 @@ struct Device {
 } devices[MAX_CARDS];
 
 int checked(Device *device) {
+    hang();
     if (users == 0)
         return UNINITIALIZED;
     if (device < devices || device >= devices + cards())
         return INVALID;
-    return lost() ? LOST : OK;
+    return lost(device->card) ? LOST : OK;
 }
 
 int text(char *out, unsigned length, const char *value) {
@@ -47,8 +48,6 @@ int text(char *out, unsigned length, const char *value) {
     strcpy(out, value);
     return OK;
 }
-
-void uuid_of(int card, char *out, size_t length) { snprintf(out, length, "GPU-656d756c-6174-6564-0000-%012x", unsigned(card)); }
 
 unsigned long long microseconds() {
     timespec now;
@@ -87,6 +86,7 @@ struct Pci {
 extern "C" {
 
 int nvmlInit_v2() {
+    hang();
     for (int card = 0; card < MAX_CARDS; card++)
         devices[card].card = card;
     users++;
@@ -94,6 +94,7 @@ int nvmlInit_v2() {
 }
 int nvmlInitWithFlags(unsigned) { return nvmlInit_v2(); }
 int nvmlShutdown() {
+    hang();
     if (users == 0)
         return UNINITIALIZED;
     users--;
@@ -111,42 +112,50 @@ const char *nvmlErrorString(int status) {
     default: return "An internal driver error occurred";
     }
 }
-int nvmlSystemGetDriverVersion(char *out, unsigned length) { return text(out, length, "580.65.06"); }
-int nvmlSystemGetNVMLVersion(char *out, unsigned length) { return text(out, length, "13.580.65.06"); }
+int nvmlSystemGetDriverVersion(char *out, unsigned length) {
+    hang();
+    return text(out, length, "580.65.06");
+}
+int nvmlSystemGetNVMLVersion(char *out, unsigned length) {
+    hang();
+    return text(out, length, "13.580.65.06");
+}
 int nvmlSystemGetCudaDriverVersion_v2(int *version) {
+    hang();
     *version = 13000;
     return OK;
 }
 int nvmlSystemGetCudaDriverVersion(int *version) { return nvmlSystemGetCudaDriverVersion_v2(version); }
 
 int nvmlDeviceGetCount_v2(unsigned *count) {
+    hang();
     if (users == 0)
         return UNINITIALIZED;
     *count = unsigned(cards());
     return OK;
 }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device **device) {
+    hang();
     if (users == 0)
         return UNINITIALIZED;
     if (index >= unsigned(cards()))
         return INVALID;
     *device = &devices[index];
-    return lost() ? LOST : OK;
+    return lost(int(index)) ? LOST : OK;
 }
 int nvmlDeviceGetHandleByUUID(const char *uuid, Device **device) {
+    hang();
     if (users == 0)
         return UNINITIALIZED;
-    for (int card = 0; card < cards(); card++) {
-        char known[64];
-        uuid_of(card, known, sizeof known);
-        if (strcasecmp(uuid, known) == 0) {
+    for (int card = 0; card < cards(); card++)
+        if (strcasecmp(uuid, uuid_of(card).c_str()) == 0) {
             *device = &devices[card];
-            return lost() ? LOST : OK;
+            return lost(card) ? LOST : OK;
         }
-    }
     return NOT_THERE;
 }
 int nvmlDeviceGetHandleByPciBusId_v2(const char *bus, Device **device) {
+    hang();
     if (users == 0)
         return UNINITIALIZED;
     for (int card = 0; card < cards(); card++) {
@@ -156,7 +165,7 @@ int nvmlDeviceGetHandleByPciBusId_v2(const char *bus, Device **device) {
         // The domain has four digits or eight.
         if (length >= wanted && strcasecmp(bus + (length - wanted), known) == 0) {
             *device = &devices[card];
-            return lost() ? LOST : OK;
+            return lost(card) ? LOST : OK;
         }
     }
     return NOT_THERE;
@@ -169,9 +178,7 @@ int nvmlDeviceGetName(Device *device, char *out, unsigned length) {
 int nvmlDeviceGetUUID(Device *device, char *out, unsigned length) {
     if (int status = checked(device))
         return status;
-    char uuid[64];
-    uuid_of(device->card, uuid, sizeof uuid);
-    return text(out, length, uuid);
+    return text(out, length, uuid_of(device->card).c_str());
 }
 int nvmlDeviceGetIndex(Device *device, unsigned *index) {
     if (int status = checked(device))

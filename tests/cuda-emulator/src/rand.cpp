@@ -6,6 +6,8 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
+#include <vector>
 
 using namespace cuda_emulator;
 
@@ -14,7 +16,9 @@ namespace {
 enum Status : int { OK = 0, NOT_READY = 101, WRONG_LENGTH = 105, LAUNCH_FAILURE = 201, FAILED = 203 };
 
 struct Generator {
+    int card;
     uint64_t seed = 0, drawn = 0;
+    void *stream = nullptr;
 };
 
 /// Splitmix64 of the seed and a counter.
@@ -34,16 +38,33 @@ double normal(Generator &generator) {
 template <typename T, typename F> int generate(Generator *generator, T *out, size_t count, bool pairs, F next) {
     if (!generator)
         return NOT_READY;
-    if (enter() || planned_failure("launch"))
+    if (enter(generator->card))
+        return LAUNCH_FAILURE;
+    if (generator->card != current_card())
+        die("curand: the generator belongs to the context of card %d, and the thread's context is that of card %d", generator->card, current_card());
+    auto stream = stream_of(generator->stream, generator->card);
+    if (!stream)
+        die("curand: the generator's stream has been destroyed");
+    Plan plan = planned_launch(generator->card);
+    if (plan.refused)
         return LAUNCH_FAILURE;
     if (pairs && count % 2 != 0)
         return WRONG_LENGTH;
-    if (count > 0 && !allocated(out, count * sizeof(T)))
-        die("curand: %zu numbers are written to %p, which is %s", count, static_cast<void *>(out), describe(out).c_str());
-    for (size_t i = 0; i < count; i++)
-        out[i] = next(*generator);
+    auto check = [=] {
+        if (count > 0 && !allocated(out, count * sizeof(T)))
+            die("curand: %zu numbers are written to %p, which is %s", count, static_cast<void *>(out), describe(out).c_str());
+    };
+    check();
+    // Drawn at once, and written when the stream comes to it.
+    auto numbers = std::make_shared<std::vector<T>>(count);
+    for (T &number : *numbers)
+        number = next(*generator);
     cuda_emulator::count("launch");
     trace("random %zu numbers", count);
+    launch_in_order(stream, plan, [=] {
+        check();
+        memcpy(out, numbers->data(), count * sizeof(T));
+    });
     return OK;
 }
 
@@ -53,18 +74,24 @@ extern "C" {
 int curandCreateGenerator(Generator **generator, int) {
     if (enter() || current_card() < 0)
         return FAILED;
-    *generator = new Generator;
+    *generator = new Generator{current_card()};
     return OK;
 }
 int curandDestroyGenerator(Generator *generator) {
     delete generator;
     return OK;
 }
-int curandSetStream(Generator *generator, void *) { return generator ? OK : NOT_READY; }
+int curandSetStream(Generator *generator, void *stream) {
+    if (!generator)
+        return NOT_READY;
+    generator->stream = stream;
+    return OK;
+}
 int curandSetPseudoRandomGeneratorSeed(Generator *generator, unsigned long long seed) {
     if (!generator)
         return NOT_READY;
-    *generator = Generator{seed, 0};
+    generator->seed = seed;
+    generator->drawn = 0;
     return OK;
 }
 int curandSetGeneratorOffset(Generator *generator, unsigned long long offset) {

@@ -9,12 +9,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <sstream>
 #include <vector>
 
 #include <fcntl.h>
 #include <signal.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -30,13 +32,18 @@ struct Failure {
     std::string kind;
     uint64_t at = 1;
     int result = UNKNOWN;
+    bool hangs = false;
+    /// The card it is meant for; -1: all together.
+    int card = -1;
+    std::atomic<uint64_t> seen{0};
 };
 
 struct Controls {
     uint64_t memory = 2ull << 30;
     int cards = 1;
-    std::string share, lost, trace;
-    std::vector<Failure> failures;
+    std::string share, lost, hang, trace;
+    std::vector<int> visible;
+    std::deque<Failure> failures;
 
     Controls() {
         if (const char *text = getenv("CUDA_EMULATOR_MEMORY"))
@@ -49,24 +56,66 @@ struct Controls {
             share = text;
         if (const char *text = getenv("CUDA_EMULATOR_LOST"))
             lost = text;
+        if (const char *text = getenv("CUDA_EMULATOR_HANG"))
+            hang = text;
         if (const char *text = getenv("CUDA_EMULATOR_TRACE"))
             trace = text;
         if (const char *text = getenv("CUDA_EMULATOR_FAIL")) {
             std::stringstream all(text);
-            for (std::string one; std::getline(all, one, ',');) {
-                std::stringstream parts(one);
-                std::vector<std::string> words;
-                for (std::string word; std::getline(parts, word, ':');)
-                    words.push_back(word);
-                bool counted = words.size() == 3 && (words[0] == "alloc" || words[0] == "launch");
-                if (!counted && !(words.size() == 2 && words[0] == "init"))
-                    die("CUDA_EMULATOR_FAIL takes init:CODE, alloc:N:CODE and launch:N:CODE, not `%s`", one.c_str());
-                Failure failure{words[0]};
-                if (counted)
-                    failure.at = number(words[1].c_str(), "CUDA_EMULATOR_FAIL");
-                failure.result = int(number(words.back().c_str(), "CUDA_EMULATOR_FAIL"));
-                failures.push_back(failure);
+            for (std::string one; std::getline(all, one, ',');)
+                plan(one);
+        }
+        see(getenv("CUDA_VISIBLE_DEVICES"));
+    }
+
+    void plan(const std::string &one) {
+        Failure &failure = failures.emplace_back();
+        std::string text = one;
+        if (size_t at = text.find('@'); at != std::string::npos) {
+            failure.card = int(number(text.c_str() + at + 1, "CUDA_EMULATOR_FAIL, after @,"));
+            text.resize(at);
+        }
+        std::stringstream parts(text);
+        std::vector<std::string> words;
+        for (std::string word; std::getline(parts, word, ':');)
+            words.push_back(word);
+        bool counted = words.size() == 3 && (words[0] == "alloc" || words[0] == "launch" || words[0] == "kernel");
+        if (!counted && !(words.size() == 2 && words[0] == "init" && failure.card < 0))
+            die("CUDA_EMULATOR_FAIL takes init:CODE, alloc:N:CODE, launch:N:CODE, launch:N:hang and kernel:N:CODE, not `%s`", one.c_str());
+        failure.kind = words[0];
+        if (counted)
+            failure.at = number(words[1].c_str(), "CUDA_EMULATOR_FAIL");
+        failure.hangs = words[0] == "launch" && words.back() == "hang";
+        if (!failure.hangs)
+            failure.result = int(number(words.back().c_str(), "CUDA_EMULATOR_FAIL"));
+    }
+
+    /// Numbers of cards or beginnings of their names, up to the first that is neither.
+    void see(const char *text) {
+        if (!text) {
+            for (int card = 0; card < cards; card++)
+                visible.push_back(card);
+            return;
+        }
+        std::stringstream all(text);
+        for (std::string one; std::getline(all, one, ',');) {
+            one.erase(0, one.find_first_not_of(" \t"));
+            one.erase(one.find_last_not_of(" \t") + 1);
+            int found = -1, alike = 0;
+            if (strncasecmp(one.c_str(), "GPU-", 4) == 0) {
+                for (int card = 0; card < cards; card++)
+                    if (strncasecmp(uuid_of(card).c_str(), one.c_str(), one.size()) == 0) {
+                        found = card;
+                        alike++;
+                    }
+            } else if (!one.empty() && one.size() < 6 && one.find_first_not_of("0123456789") == std::string::npos) {
+                found = atoi(one.c_str());
+                alike = 1;
             }
+            bool twice = std::find(visible.begin(), visible.end(), found) != visible.end();
+            if (alike != 1 || found >= cards || twice)
+                return;
+            visible.push_back(found);
         }
     }
 
@@ -206,6 +255,8 @@ template <typename F> void each_living(F f) {
 
 constexpr size_t GUARD = 256, ALIGN = 256;
 constexpr unsigned char GUARD_BYTE = 0xfb;
+/// What is freed is not used again before so many bytes more are: so an address that has been kept is seen to be freed.
+constexpr size_t QUARANTINE = 64 << 20;
 
 struct Allocation {
     uintptr_t start;
@@ -213,6 +264,7 @@ struct Allocation {
     int card;
     unsigned long number;
     void *block;
+    bool pooled, leaving;
 };
 
 std::mutex mutex;
@@ -221,9 +273,24 @@ std::map<uintptr_t, Allocation> &allocations() {
     return *map;
 }
 
+/// Freed ones, by their addresses and in the order in which they were freed.
+std::map<uintptr_t, Allocation> &freed() {
+    static auto *map = new std::map<uintptr_t, Allocation>;
+    return *map;
+}
+std::deque<uintptr_t> &order_of_freed() {
+    static auto *list = new std::deque<uintptr_t>;
+    return *list;
+}
+size_t bytes_of_freed = 0;
+
+/// Of each card, what its pool keeps: at most the threshold of what is freed.
+struct Pool {
+    uint64_t threshold = 0, kept = 0;
+} pools[MAX_CARDS];
+
 /// The last allocation that starts at or before an address.
-const Allocation *before(uintptr_t address) {
-    auto &map = allocations();
+const Allocation *before(uintptr_t address, std::map<uintptr_t, Allocation> &map = allocations()) {
     auto after = map.upper_bound(address);
     return after == map.begin() ? nullptr : &std::prev(after)->second;
 }
@@ -246,56 +313,87 @@ std::map<std::string, uint64_t> &counters() {
     return *map;
 }
 
-std::atomic<int> sticky{0};
-std::atomic<bool> was_lost{false};
+std::atomic<int> sticky[MAX_CARDS];
+std::atomic<bool> was_lost[MAX_CARDS];
 std::atomic<int> retained[MAX_CARDS];
-std::atomic<uint64_t> launches{0}, allocs{0}, inits{0};
 thread_local int current = -1;
+
+bool exists(const std::string &path) { return access(path.c_str(), F_OK) == 0; }
 
 } // namespace
 
 int cards() { return controls().cards; }
 uint64_t card_memory() { return controls().memory; }
+const std::vector<int> &visible() { return controls().visible; }
 
-bool lost() {
-    if (was_lost.load())
+std::string uuid_of(int card) {
+    char text[64];
+    snprintf(text, sizeof text, "GPU-656d756c-6174-6564-0000-%012x", unsigned(card));
+    return text;
+}
+
+bool lost(int card) {
+    if (card >= 0 && was_lost[card].load())
         return true;
     const std::string &path = controls().lost;
-    if (path.empty() || access(path.c_str(), F_OK) != 0)
+    if (path.empty())
         return false;
+    bool all = exists(path), found = all || (card >= 0 && exists(path + "." + std::to_string(card)));
     // A context on a card that fell off the bus is never of use again; a process that had none may try later.
-    for (auto &count : retained)
-        if (count.load() > 0)
-            was_lost = true;
-    return true;
+    for (int other = 0; other < MAX_CARDS; other++)
+        if ((all || (found && other == card)) && retained[other].load() > 0)
+            was_lost[other] = true;
+    return found;
 }
 
-int enter() {
-    if (lost())
+void hang() {
+    const std::string &path = controls().hang;
+    while (!path.empty() && exists(path))
+        usleep(10'000);
+}
+
+int enter(int card) {
+    hang();
+    if (lost(card))
         return UNKNOWN;
-    return sticky.load();
+    return card < 0 ? int(SUCCESS) : sticky[card].load();
 }
 
-void stick(int result) {
+void stick(int card, int result) {
     int none = 0;
-    sticky.compare_exchange_strong(none, result);
+    sticky[card].compare_exchange_strong(none, result);
 }
 
-int planned_failure(const char *kind) {
-    auto &counter = strcmp(kind, "alloc") == 0 ? allocs : strcmp(kind, "launch") == 0 ? launches : inits;
-    uint64_t number = ++counter;
-    for (const Failure &failure : controls().failures) {
-        if (failure.kind != kind)
-            continue;
-        if (failure.kind == "init")
-            return failure.result;
-        if (number == failure.at) {
-            if (failure.kind == "launch")
-                stick(failure.result);
-            return failure.result;
-        }
-    }
-    return SUCCESS;
+bool broken(int card) { return lost(card) || sticky[card].load() != 0; }
+
+namespace {
+
+/// The failure that comes with this event of its kind, if one does.
+Failure *planned(const char *kind, int card) {
+    Failure *found = nullptr;
+    for (Failure &failure : controls().failures)
+        if (failure.kind == kind && (failure.card < 0 || failure.card == card) && (++failure.seen == failure.at || failure.kind == "init"))
+            found = found ? found : &failure;
+    return found;
+}
+
+} // namespace
+
+int planned_failure(const char *kind, int card) {
+    Failure *failure = planned(kind, card);
+    return failure ? failure->result : int(SUCCESS);
+}
+
+Plan planned_launch(int card) {
+    Plan plan;
+    Failure *launch = planned("launch", card), *kernel = planned("kernel", card);
+    if (launch && launch->hangs)
+        plan.hangs = true;
+    else if (launch)
+        stick(card, plan.refused = launch->result);
+    if (kernel)
+        plan.afterwards = kernel->result;
+    return plan;
 }
 
 int current_card() { return current; }
@@ -313,6 +411,7 @@ bool release(int card) {
     own_slot()->contexts[card]--;
     if (--retained[card] > 0)
         return true;
+    finish_card(card);
     // With the context goes what was allocated in it.
     std::vector<void *> left;
     {
@@ -323,21 +422,50 @@ bool release(int card) {
     }
     for (void *address : left)
         free_memory(address);
+    trim_pool(card, 0);
     return true;
 }
 
-int allocate(int card, size_t size, void **address) {
+namespace {
+
+/// Books what is allocated, if the card has so much: what the pool keeps first, for what comes from it.
+bool book(int card, size_t size, bool pooled) {
+    uint64_t from_pool = 0;
+    if (pooled) {
+        std::lock_guard<std::mutex> guard(mutex);
+        from_pool = std::min<uint64_t>(pools[card].kept, size);
+        pools[card].kept -= from_pool;
+    }
+    // Booked first and looked at then: two processes may both be refused, but never both get the last of it.
+    own_slot()->bytes[card] += size - from_pool;
+    if (size <= controls().memory && used_memory(card) <= controls().memory)
+        return true;
+    own_slot()->bytes[card] -= size - from_pool;
+    std::lock_guard<std::mutex> guard(mutex);
+    pools[card].kept += from_pool;
+    return false;
+}
+
+} // namespace
+
+int allocate(int card, size_t size, bool pooled, void **address) {
     *address = nullptr;
-    if (int result = planned_failure("alloc"))
+    if (int result = planned_failure("alloc", card))
         return result;
     if (size == 0)
         return SUCCESS;
-    // Booked first and looked at then: two processes may both be refused, but never both get the last of it.
-    own_slot()->bytes[card] += size;
+    bool booked = book(card, size, pooled);
+    if (!booked) {
+        // What is still to be freed, and what is kept, is given up before anything is refused.
+        finish_card(card);
+        trim_pool(card, 0);
+        booked = book(card, size, pooled);
+    }
     void *block = nullptr;
     size_t rounded = (size + ALIGN - 1) / ALIGN * ALIGN;
-    if (size > controls().memory || used_memory(card) > controls().memory ||
-        posix_memalign(&block, ALIGN, GUARD + rounded + GUARD) != 0) {
+    if (!booked)
+        return OUT_OF_MEMORY;
+    if (posix_memalign(&block, ALIGN, GUARD + rounded + GUARD) != 0) {
         own_slot()->bytes[card] -= size;
         return OUT_OF_MEMORY;
     }
@@ -348,16 +476,26 @@ int allocate(int card, size_t size, void **address) {
     std::lock_guard<std::mutex> guard(mutex);
     static unsigned long number = 0;
     auto at = reinterpret_cast<uintptr_t>(start);
-    allocations()[at] = {at, size, card, ++number, block};
+    allocations()[at] = {at, size, card, ++number, block, pooled, false};
     *address = start;
     count("alloc");
     return SUCCESS;
+}
+
+bool will_be_freed(void *address) {
+    std::lock_guard<std::mutex> guard(mutex);
+    auto found = allocations().find(reinterpret_cast<uintptr_t>(address));
+    if (found == allocations().end() || found->second.leaving)
+        return false;
+    found->second.leaving = true;
+    return true;
 }
 
 int free_memory(void *address) {
     if (!address)
         return SUCCESS;
     Allocation a;
+    uint64_t stays = 0;
     {
         std::lock_guard<std::mutex> guard(mutex);
         auto found = allocations().find(reinterpret_cast<uintptr_t>(address));
@@ -366,13 +504,56 @@ int free_memory(void *address) {
         a = found->second;
         check_guards(a, "something");
         allocations().erase(found);
+        Pool &pool = pools[a.card];
+        if (a.pooled && pool.threshold > pool.kept)
+            stays = std::min<uint64_t>(a.size, pool.threshold - pool.kept);
+        pool.kept += stays;
     }
     poison(address, a.size);
-    free(a.block);
-    own_slot()->bytes[a.card] -= a.size;
+    own_slot()->bytes[a.card] -= a.size - stays;
     count("free");
+    std::lock_guard<std::mutex> guard(mutex);
+    freed()[a.start] = a;
+    order_of_freed().push_back(a.start);
+    bytes_of_freed += a.size;
+    while (bytes_of_freed > QUARANTINE) {
+        auto oldest = freed().find(order_of_freed().front());
+        order_of_freed().pop_front();
+        bytes_of_freed -= oldest->second.size;
+        free(oldest->second.block);
+        freed().erase(oldest);
+    }
     return SUCCESS;
 }
+
+void set_pool_threshold(int card, uint64_t bytes) {
+    std::lock_guard<std::mutex> guard(mutex);
+    pools[card].threshold = bytes;
+}
+
+uint64_t pool_threshold(int card) {
+    std::lock_guard<std::mutex> guard(mutex);
+    return pools[card].threshold;
+}
+
+uint64_t kept_by_pool(int card) {
+    std::lock_guard<std::mutex> guard(mutex);
+    return pools[card].kept;
+}
+
+void trim_pool(int card, uint64_t bytes) {
+    std::lock_guard<std::mutex> guard(mutex);
+    // What is in use counts as well.
+    uint64_t used = 0, &kept = pools[card].kept;
+    for (auto &[start, a] : allocations())
+        used += a.card == card && a.pooled ? a.size : 0;
+    uint64_t stays = std::min(kept, bytes > used ? bytes - used : 0);
+    if (kept > stays)
+        own_slot()->bytes[card] -= kept - stays;
+    kept = stays;
+}
+
+uint64_t own_memory(int card) { return own_slot()->bytes[card]; }
 
 uint64_t used_memory(int card) {
     uint64_t sum = 0;
@@ -404,6 +585,12 @@ std::string describe(const void *address) {
         snprintf(text, sizeof text, "byte %zu of an allocation of %zu bytes (number %lu)", size_t(at - a->start), a->size, a->number);
         return text;
     }
+    const Allocation *gone = before(at, freed());
+    if (gone && at - gone->start < gone->size) {
+        snprintf(text, sizeof text, "byte %zu of %zu bytes that have been freed (allocation number %lu)", size_t(at - gone->start), gone->size,
+                 gone->number);
+        return text;
+    }
     if (a && at - a->start - a->size < (1u << 20)) {
         snprintf(text, sizeof text, "%zu bytes past the end of an allocation of %zu bytes (number %lu)",
                  size_t(at - a->start - a->size), a->size, a->number);
@@ -418,12 +605,19 @@ std::string describe(const void *address) {
     return "in or near no allocation";
 }
 
+int card_of(const void *address) {
+    std::lock_guard<std::mutex> guard(mutex);
+    auto at = reinterpret_cast<uintptr_t>(address);
+    const Allocation *a = before(at);
+    return a && at - a->start < a->size ? a->card : -1;
+}
+
 bool range_of(uintptr_t address, size_t size, Range *range) {
     std::lock_guard<std::mutex> guard(mutex);
     const Allocation *a = before(address);
     if (!a || address + size > a->start + a->size)
         return false;
-    *range = {a->start, a->start + a->size};
+    *range = {a->start, a->start + a->size, a->card};
     return true;
 }
 

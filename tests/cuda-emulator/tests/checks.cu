@@ -87,6 +87,20 @@ extern "C" __global__ void unwritten(float *out) {
     out[0] = values[1];
 }
 
+// The order in which blocks come.
+extern "C" __global__ void order_of_blocks(int *counter, int *out) { out[blockIdx.x + gridDim.x * blockIdx.y] = atomicAdd(counter, 1); }
+
+// A product and a sum as the compiler has them.
+extern "C" __global__ void product_and_sum(float a, float b, float c, float *out) { out[0] = a * b + c; }
+
+// Each rounded by itself.
+extern "C" __global__ void product_then_sum(float a, float b, float c, float *out) {
+    out[0] = __fadd_rn(__fmul_rn(a, b), c);
+    out[1] = __fadd_rn(a * b, c);
+    out[2] = __fmul_rn(a, b) + c;
+    out[3] = (float)__dadd_rn(__dmul_rn(a, b), c);
+}
+
 struct Row {
     float *data;
     unsigned size;

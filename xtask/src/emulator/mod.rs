@@ -9,12 +9,12 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
 use crate::paths;
-use crate::process::{cargo, shown, succeeds};
+use crate::process::{cargo, shown};
 
 /// A stand-in library, its sources, and the name that programs link or load it by.
 struct Library {
@@ -28,7 +28,7 @@ struct Library {
 const LIBRARIES: [Library; 6] = [
     Library {
         file: "libcuda_emulator.so",
-        sources: &["state.cpp", "blocks.cpp"],
+        sources: &["state.cpp", "streams.cpp", "blocks.cpp"],
         alias: None,
     },
     Library {
@@ -61,7 +61,7 @@ const LIBRARIES: [Library; 6] = [
 /// candle's kernels that are not emulated: quantised weights, which nothing here uses.
 const LEFT_OUT: [&str; 2] = ["quantized", "mmvq_gguf"];
 
-const OF_LIBRARIES: [&str; 8] = [
+const OF_LIBRARIES: [&str; 7] = [
     "-std=c++17",
     "-O2",
     "-ftree-vectorize",
@@ -69,9 +69,9 @@ const OF_LIBRARIES: [&str; 8] = [
     "-fPIC",
     "-Wall",
     "-Wextra",
-    "-Werror",
 ];
-/// Kernels are compiled so that each access to memory asks first. A card knows no aliasing rules, and its integers wrap.
+/// Kernels are compiled so that each access to memory asks first. A card knows no aliasing rules, its integers wrap, and a product and
+/// a sum are one operation to it.
 const OF_KERNELS: [&str; 18] = [
     "-std=c++17",
     "-O2",
@@ -82,7 +82,7 @@ const OF_KERNELS: [&str; 18] = [
     "-fno-gnu-unique",
     "-fno-strict-aliasing",
     "-fwrapv",
-    "-ffp-contract=off",
+    "-ffp-contract=fast",
     "-fsanitize=kernel-address",
     "--param",
     "asan-instrumentation-with-call-threshold=0",
@@ -93,6 +93,15 @@ const OF_KERNELS: [&str; 18] = [
     "-fno-sanitize-recover=alignment,bounds",
 ];
 
+/// What this processor has, so that a product and a sum can be one operation.
+fn of_processor() -> &'static [&'static str] {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("fma") {
+        return &["-mfma"];
+    }
+    &[]
+}
+
 /// Whether the emulator can be built here.
 pub fn available() -> Result<()> {
     if !cfg!(all(
@@ -101,8 +110,8 @@ pub fn available() -> Result<()> {
     )) {
         bail!("the CUDA emulator is for Linux on x86-64 and aarch64");
     }
-    if !succeeds(Command::new(compiler()).arg("--version")) {
-        bail!("there is no {} (Debian, Ubuntu: sudo apt-get install g++)", compiler());
+    if !is_gcc(compiler()) {
+        bail!("there is no g++ (Debian, Ubuntu: sudo apt-get install g++)");
     }
     Ok(())
 }
@@ -118,6 +127,7 @@ pub fn build() -> Result<PathBuf> {
     let folder = paths::target().join("cuda-emulator");
     let kernels = folder.join("kernels");
     fs::create_dir_all(&kernels).with_context(|| kernels.display().to_string())?;
+    let _alone = alone_in(&folder)?;
     let common = hash_of(&files_in(&sources().join("include"))?)?;
     let mut library_sources = files_in(&sources().join("src"))?;
     library_sources.extend(files_in(&sources().join("include"))?);
@@ -188,8 +198,62 @@ fn sources() -> PathBuf {
     paths::root().join("tests/cuda-emulator")
 }
 
-fn compiler() -> String {
-    std::env::var("CXX").unwrap_or_else(|_| "g++".to_owned())
+/// A compiler, and what comes before its own arguments: `ccache g++` is one and its argument.
+#[derive(Hash)]
+struct Compiler(Vec<String>);
+
+impl Compiler {
+    fn usual() -> Compiler {
+        Compiler(vec!["g++".to_owned()])
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.0[0]);
+        command.args(&self.0[1..]);
+        command
+    }
+}
+
+/// GCC: the one of CXX if it is one, since others put other calls before accesses.
+fn compiler() -> &'static Compiler {
+    static FOUND: OnceLock<Compiler> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let words = std::env::var("CXX").unwrap_or_default();
+        let named = Compiler(words.split_whitespace().map(str::to_owned).collect());
+        if named.0.is_empty() {
+            return Compiler::usual();
+        }
+        if !is_gcc(&named) {
+            println!("CXX ({words}) is not GCC, which the CUDA emulator takes: g++ compiles it");
+            return Compiler::usual();
+        }
+        named
+    })
+}
+
+fn is_gcc(compiler: &Compiler) -> bool {
+    let output = compiler.command().arg("--version").output();
+    output.is_ok_and(|output| {
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("Free Software Foundation")
+    })
+}
+
+/// Nobody else builds in the folder as long as the file that this gives is open.
+pub fn alone_in(folder: &Path) -> Result<fs::File> {
+    let path = folder.join(".lock");
+    let file = fs::File::create(&path).with_context(|| path.display().to_string())?;
+    file.lock().with_context(|| path.display().to_string())?;
+    Ok(file)
+}
+
+/// Writes what differs from what is there, which programs may be reading: it takes its place at once.
+pub fn write_changed(target: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(target).is_ok_and(|found| found == content) {
+        return Ok(());
+    }
+    let made = unfinished(target);
+    fs::write(&made, content).with_context(|| made.display().to_string())?;
+    fs::rename(&made, target).with_context(|| target.display().to_string())
 }
 
 /// Where cargo keeps the sources of candle's kernels.
@@ -219,9 +283,12 @@ fn library_for(library: &Library, folder: &Path, hash: u64) -> Result<()> {
     println!("compiling {}", library.file);
     let target = folder.join(library.file);
     let made = unfinished(&target);
-    let mut command = Command::new(compiler());
+    let mut command = compiler().command();
+    // A newer compiler may warn of what nobody here has seen.
+    let strict = std::env::var_os("CI").map(|_| "-Werror");
     command
         .args(OF_LIBRARIES)
+        .args(strict)
         .args(["-shared", "-Wl,-z,defs", &format!("-Wl,-soname,{}", library.file)])
         .args(library.sources.iter().map(|name| sources().join("src").join(name)))
         .arg("-o")
@@ -237,10 +304,15 @@ fn library_for(library: &Library, folder: &Path, hash: u64) -> Result<()> {
     fs::rename(&made, &target).with_context(|| target.display().to_string())?;
     if let Some(alias) = library.alias {
         let alias = folder.join(alias);
-        if alias.symlink_metadata().is_ok() {
-            fs::remove_file(&alias).with_context(|| alias.display().to_string())?;
+        if fs::read_link(&alias).is_ok_and(|target| target == Path::new(library.file)) {
+            return stamp(&target, hash);
         }
-        std::os::unix::fs::symlink(library.file, &alias).with_context(|| alias.display().to_string())?;
+        let made = unfinished(&alias);
+        if made.symlink_metadata().is_ok() {
+            fs::remove_file(&made).with_context(|| made.display().to_string())?;
+        }
+        std::os::unix::fs::symlink(library.file, &made).with_context(|| made.display().to_string())?;
+        fs::rename(&made, &alias).with_context(|| alias.display().to_string())?;
     }
     stamp(&target, hash)
 }
@@ -249,9 +321,13 @@ fn library_for(library: &Library, folder: &Path, hash: u64) -> Result<()> {
 fn kernels_of(source: &Path, target: &Path, hash: u64, folder: &Path) -> Result<()> {
     println!("compiling {} for the processor", shown_path(source));
     let include = sources().join("include");
-    let (text, object) = (target.with_extension("ii"), target.with_extension("o"));
+    let (text, object) = (
+        unfinished(&target.with_extension("ii")),
+        unfinished(&target.with_extension("o")),
+    );
     finished(
-        Command::new(compiler())
+        compiler()
+            .command()
             .args(["-std=c++17", "-x", "c++", "-E", "-include"])
             .arg(include.join("cuda_emulator.h"))
             .arg("-I")
@@ -266,15 +342,18 @@ fn kernels_of(source: &Path, target: &Path, hash: u64, folder: &Path) -> Result<
         .with_context(|| format!("{} cannot be compiled for the processor", shown_path(&source)))?;
     fs::write(&text, rewritten).with_context(|| text.display().to_string())?;
     finished(
-        Command::new(compiler())
+        compiler()
+            .command()
             .args(OF_KERNELS)
+            .args(of_processor())
             .args(["-x", "c++-cpp-output", "-c"])
             .arg(&text)
             .arg("-o")
             .arg(&object),
     )?;
     finished(
-        Command::new(compiler())
+        compiler()
+            .command()
             .args(["-shared", "-Wl,-z,defs"])
             .arg(&object)
             .arg("-o")
@@ -289,10 +368,11 @@ fn kernels_of(source: &Path, target: &Path, hash: u64, folder: &Path) -> Result<
     stamp(target, hash)
 }
 
-/// Where a library is written before it takes its place at once: tests may be loading the one that is there.
+/// Where a file is written before it takes its place at once: tests may be loading the one that is there. Another process that writes
+/// it, too, has another name for it.
 fn unfinished(target: &Path) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
+    name.push(format!(".new{}", std::process::id()));
     target.with_file_name(name)
 }
 
@@ -333,6 +413,7 @@ fn hash_of(files: &[PathBuf]) -> Result<u64> {
         compiler(),
         OF_LIBRARIES,
         OF_KERNELS,
+        of_processor(),
         include_str!("mod.rs"),
         include_str!("rewrite.rs"),
     )
@@ -343,6 +424,15 @@ fn hash_of(files: &[PathBuf]) -> Result<u64> {
             .with_context(|| file.display().to_string())?
             .hash(&mut hasher);
     }
+    Ok(hasher.finish())
+}
+
+/// Of one file, by its content alone.
+pub fn hash(file: &Path) -> Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    fs::read(file)
+        .with_context(|| file.display().to_string())?
+        .hash(&mut hasher);
     Ok(hasher.finish())
 }
 
@@ -367,8 +457,8 @@ fn stamp(target: &Path, hash: u64) -> Result<()> {
     fs::write(&file, hash.to_string()).with_context(|| file.display().to_string())
 }
 
-/// Runs a compiler; an error with what it said when it fails.
-fn finished(command: &mut Command) -> Result<()> {
+/// Runs a compiler: what it said, which is the error when it fails.
+pub fn finished(command: &mut Command) -> Result<String> {
     let output = command
         .output()
         .with_context(|| format!("cannot run {}", command.get_program().display()))?;
@@ -378,11 +468,11 @@ fn finished(command: &mut Command) -> Result<()> {
         let said: Vec<_> = said.lines().take(40).collect();
         bail!("`{}` failed:\n{}", shown(command), said.join("\n"));
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Does all jobs, as many at once as there are processors; the first error when one fails.
-fn side_by_side<T: Sync>(jobs: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+pub fn side_by_side<T: Sync>(jobs: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -7,14 +7,13 @@ use crate::output;
 use crate::service;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
 use trainyard_data::tdengine::{Access, Options, Tdengine};
 use trainyard_jobs::Broker;
 use trainyard_jobs::local::{DiskArtifacts, LocalFeed};
 use trainyard_jobs::redis::{Redis, RedisBroker};
 use trainyard_jobs::sqlite::{Database, SqliteBroker, SqliteStore};
 use trainyard_parameters::one_line;
-use trainyard_worker::{Devices, Services, Worker};
+use trainyard_worker::{Devices, Services, Worker, WorkerOptions};
 
 /// What came of trying something.
 enum Finding {
@@ -240,8 +239,12 @@ async fn cards(config: &Config, report: &mut Report) {
     let tried = async {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let patience = Duration::from_secs(config.worker.card_patience_seconds);
-        trainyard_worker::examine(&program, folder.path(), &devices, patience)
+        // What the driver compiles for a card is kept where the worker finds it.
+        let options = WorkerOptions {
+            scratch: folder.path().to_owned(),
+            ..config.worker_options(program)
+        };
+        trainyard_worker::examine(&options)
             .await
             .map_err(|error| error.to_string())
     };

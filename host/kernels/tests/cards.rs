@@ -90,6 +90,9 @@ fn random_numbers_are_the_processors() {
         same("uniform", 0.0, |s| {
             Ok(vec![Tensor::random_uniform(s, &[n], -2.0, 3.0, DType::F32)?])
         });
+        same("uniform in f64", 0.0, |s| {
+            Ok(vec![Tensor::random_uniform(s, &[n], -2.0, 3.0, DType::F64)?])
+        });
         same("normal", 1e-15, |s| {
             Ok(vec![Tensor::random_normal(s, &[n], 0.5, 2.0, DType::F64)?])
         });

@@ -73,7 +73,7 @@ impl WorkerOptions {
             labels: Vec::new(),
             devices: Devices::Auto,
             card_check: Duration::from_secs(30),
-            card_patience: Duration::from_secs(30),
+            card_patience: Duration::from_secs(60),
             allowance: Allowance::default(),
             lease: Duration::from_secs(5),
             renew: Duration::from_secs(2),

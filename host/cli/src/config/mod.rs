@@ -202,7 +202,7 @@ impl Default for WorkerConfig {
             labels: Vec::new(),
             devices: "auto".into(),
             card_check_seconds: 30,
-            card_patience_seconds: 30,
+            card_patience_seconds: 60,
             lease_seconds: 5,
             renew_seconds: 2,
             drain_seconds: 10,

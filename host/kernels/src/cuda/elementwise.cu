@@ -137,7 +137,8 @@ extern "C" __global__ void uniform_f64(size_t n, uint64_t seed, uint64_t offset,
         Words words = philox(seed, offset + c);
         for (int h = 0; h < 2; h++) {
             size_t i = c / 8 * 16 + 8 * h + c % 8;
-            double value = low + (high - low) * unit(words, h);
+            // As the processor rounds it: the product by itself, and then the sum.
+            double value = __dadd_rn(low, __dmul_rn(high - low, unit(words, h)));
             if (i < n) out[i] = value >= high ? last : value;
         }
     }

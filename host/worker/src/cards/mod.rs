@@ -8,6 +8,7 @@ mod devices;
 mod nvml;
 mod place;
 
+use crate::options::WorkerOptions;
 use crate::process::{Kept, Launcher, ProcessError};
 use place::{Card, Promise, State};
 use std::ffi::OsString;
@@ -498,18 +499,13 @@ fn private(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Looks for the cards that a worker with these settings would use, and checks them.
-pub async fn examine(
-    program: &Path,
-    folder: &Path,
-    devices: &Devices,
-    patience: Duration,
-) -> Result<Found, ProcessError> {
-    let launcher = Launcher::new(program.to_owned(), folder.join("scratch"))?;
+pub async fn examine(options: &WorkerOptions) -> Result<Found, ProcessError> {
+    let launcher = Launcher::new(options.program.clone(), options.scratch.clone())?;
     let timing = Timing {
         period: Duration::MAX,
-        patience,
+        patience: options.card_patience,
     };
-    let cards = Cards::find(launcher, folder, devices, timing).await;
+    let cards = Cards::find(launcher, &options.code, &options.devices, timing).await;
     cards.check_idle().await;
     Ok(Found {
         cards: cards.details(),

@@ -18,7 +18,7 @@ const ROOM: u64 = 1 << 20;
 /// Keeps the card open as long as this lives.
 pub(super) struct OpenCard(Session);
 
-/// Opens the card and computes something on it, so that all that it takes is loaded.
+/// Opens the card, loads all kernels and computes something, so that all that it takes is there before the process shuts itself in.
 pub(super) fn open() -> Result<OpenCard, String> {
     let session = Session::new(SessionOptions {
         device: CARD,
@@ -26,6 +26,7 @@ pub(super) fn open() -> Result<OpenCard, String> {
         ..SessionOptions::default()
     })
     .map_err(said)?;
+    session.load_kernels().map_err(said)?;
     compute(&session, 8)?;
     Ok(OpenCard(session))
 }

@@ -275,8 +275,7 @@ impl Epoch<'_> {
     fn finish(&mut self, validation: Option<f64>) -> Result<()> {
         let skipped = self.optimizer.skipped_steps().saturating_sub(self.skipped);
         if skipped > 0 {
-            let (epoch, steps, scale) = (self.index + 1, self.step, whole(self.optimizer.loss_scale()));
-            crate::info!("epoch {epoch}: loss scaling skipped {skipped} of {steps} steps; the scale is now {scale}");
+            crate::info!("epoch {}: {skipped} steps skipped", self.index + 1);
         }
         if let Some(loss) = validation {
             self.validation = Some(self.finite(loss, "validation loss")?);
@@ -303,26 +302,5 @@ impl Epoch<'_> {
             "the {name} is no longer a finite number (epoch {epoch}, step {step}): try a smaller learning rate"
         )
         .into())
-    }
-}
-
-/// A scale in whole numbers: the code that formats others is as large as a small plugin.
-fn whole(scale: f64) -> String {
-    let rounded = |value: f64| (value + 0.5) as u64;
-    if scale < 1.0 {
-        format!("1/{}", rounded(1.0 / scale))
-    } else {
-        rounded(scale).to_string()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::whole;
-
-    #[test]
-    fn a_scale_is_told_in_whole_numbers() {
-        let told = [65_536.0, 1.0, 0.5, 2_f64.powi(-16), 2_f64.powi(40)].map(whole);
-        assert_eq!(told, ["65536", "1", "1/2", "1/65536", "1099511627776"]);
     }
 }

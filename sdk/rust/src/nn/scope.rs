@@ -58,8 +58,8 @@ impl Scope {
 
     /// For evaluation and prediction: parameters are the tensors of `model`, not trainable, not in training mode.
     pub fn load(model: &Model) -> Self {
-        let types: Vec<DType> = model.state_dict().iter().map(|(_, tensor)| tensor.dtype()).collect();
-        Self::root(type_of(&types), Some(model.clone()))
+        let types = model.state_dict().iter().map(|(_, tensor)| tensor.dtype());
+        Self::root(type_of(types), Some(model.clone()))
     }
 
     fn root(dtype: DType, source: Option<Model>) -> Self {
@@ -189,11 +189,16 @@ impl Scope {
 
 /// What the parameters of a network are of, by the types of all its tensors: in a network of a short type its buffers are `F32`, and
 /// there may be indices in any.
-fn type_of(types: &[DType]) -> DType {
-    let first = |among: &[DType]| types.iter().copied().find(|dtype| among.contains(dtype));
-    first(&[DType::Bf16, DType::F16])
-        .or_else(|| first(&[DType::F32, DType::F64]))
-        .unwrap_or(DType::F32)
+fn type_of(types: impl Iterator<Item = DType>) -> DType {
+    let mut found = None;
+    for dtype in types {
+        match dtype {
+            DType::Bf16 | DType::F16 => return dtype,
+            DType::F32 | DType::F64 => found = found.or(Some(dtype)),
+            _ => {}
+        }
+    }
+    found.unwrap_or(DType::F32)
 }
 
 impl Default for Scope {
@@ -208,14 +213,14 @@ mod tests {
 
     #[test]
     fn a_loaded_network_is_of_the_short_type_that_one_of_its_tensors_has() {
-        assert_eq!(type_of(&[DType::F32, DType::Bf16, DType::F32]), DType::Bf16);
-        assert_eq!(type_of(&[DType::I64, DType::F32, DType::F16]), DType::F16);
+        assert_eq!(type_of([DType::F32, DType::Bf16, DType::F32].into_iter()), DType::Bf16);
+        assert_eq!(type_of([DType::I64, DType::F32, DType::F16].into_iter()), DType::F16);
     }
 
     #[test]
     fn without_one_it_is_of_the_first_floating_point_type() {
-        assert_eq!(type_of(&[DType::U32, DType::F64, DType::F32]), DType::F64);
-        assert_eq!(type_of(&[DType::U32, DType::U8]), DType::F32);
-        assert_eq!(type_of(&[]), DType::F32);
+        assert_eq!(type_of([DType::U32, DType::F64, DType::F32].into_iter()), DType::F64);
+        assert_eq!(type_of([DType::U32, DType::U8].into_iter()), DType::F32);
+        assert_eq!(type_of([].into_iter()), DType::F32);
     }
 }

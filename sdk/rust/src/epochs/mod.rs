@@ -273,9 +273,9 @@ impl Epoch<'_> {
     }
 
     fn finish(&mut self, validation: Option<f64>) -> Result<()> {
-        let skipped = self.optimizer.skipped_steps().saturating_sub(self.skipped);
-        if skipped > 0 {
-            crate::info!("epoch {}: {skipped} steps skipped", self.index + 1);
+        let skipped = self.optimizer.skipped_steps();
+        if skipped != self.skipped {
+            crate::info!("epoch {}: {} steps skipped", self.index + 1, skipped - self.skipped);
         }
         if let Some(loss) = validation {
             self.validation = Some(self.finite(loss, "validation loss")?);

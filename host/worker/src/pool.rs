@@ -157,18 +157,19 @@ impl Pool {
                 }
                 let late = {
                     let mut ready = pool.lock();
-                    ready.starting -= 1;
                     match started {
                         Ok(runner) if ready.closed => Some(runner),
-                        Ok(runner) => {
-                            ready.runners.push_back(runner);
+                        started => {
+                            ready.starting -= 1;
+                            ready.runners.extend(started.ok());
                             None
                         }
-                        Err(_) => None,
                     }
                 };
                 if let Some(runner) = late {
                     runner.kill().await;
+                    // It is on its way until it has ended: who closes the pool waits for that.
+                    pool.lock().starting -= 1;
                 }
             });
         }

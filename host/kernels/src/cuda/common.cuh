@@ -42,6 +42,15 @@ __device__ __forceinline__ size_t first_element() { return (size_t)blockIdx.x * 
 __device__ __forceinline__ size_t all_threads() { return (size_t)gridDim.x * blockDim.x; }
 #define EACH(i, n) for (size_t i = first_element(); i < (n); i += all_threads())
 
+// The part of n that a block takes: n is cut as evenly as can be, so that none is empty where there are no more parts than elements.
+struct Part {
+    size_t first, end;
+};
+__device__ __forceinline__ Part part_of(size_t n, size_t chunks, size_t chunk) {
+    Part part = {n * chunk / chunks, n * (chunk + 1) / chunks};
+    return part;
+}
+
 struct Sum {
     template <class C> static __device__ __forceinline__ C of(C a, C b) { return a + b; }
 };

@@ -19,11 +19,19 @@ struct Table {
     uint32_t first_block[TENSORS + 1];
 };
 
-__device__ __forceinline__ unsigned tensor_of_block(const Table &table) {
+// The tensor that this block works on, and which of its elements.
+struct Share {
+    unsigned tensor;
+    size_t start, end;
+};
+__device__ __forceinline__ Share share_of_block(const Table &table) {
     unsigned tensor = 0;
     while (blockIdx.x >= table.first_block[tensor + 1]) tensor++;
-    return tensor;
+    size_t start = (size_t)(blockIdx.x - table.first_block[tensor]) * CHUNK, n = table.count[tensor];
+    Share share = {tensor, start, start + CHUNK < n ? start + CHUNK : n};
+    return share;
 }
+#define SHARE(i, share) for (size_t i = share.start + threadIdx.x; i < share.end; i += blockDim.x)
 
 // P: of parameter and gradient; M: of master and moments, in which it is computed.
 template <class P, class M>
@@ -31,16 +39,15 @@ __device__ void adam(const Table &table, const uint32_t *fault, double beta1, do
                      double unscale) {
     // Gradients of operands that an operation before this has refused mean nothing.
     if (*fault) return;
-    unsigned t = tensor_of_block(table);
-    size_t start = (size_t)(blockIdx.x - table.first_block[t]) * CHUNK, n = table.count[t];
-    size_t end = start + CHUNK < n ? start + CHUNK : n;
+    Share share = share_of_block(table);
+    unsigned t = share.tensor;
     P *parameter = (P *)table.parameter[t];
     const P *gradient = (const P *)table.gradient[t];
     M *master = (M *)table.master[t], *m = (M *)table.first[t], *v = (M *)table.second[t];
     // a: learning rate over the correction of the mean; b: root of the correction of the squares.
     const M rate = (M)table.a[t], root = (M)table.b[t], fresh1 = (M)(1.0 - beta1), b2 = (M)beta2;
     const M fresh2 = (M)(1.0 - beta2), epsilon = (M)epsilon_, added = (M)added_, kept = (M)kept_, scale = (M)unscale;
-    for (size_t i = start + threadIdx.x; i < end; i += blockDim.x) {
+    SHARE(i, share) {
         M p = master ? master[i] : (M)load(parameter[i]);
         M g = (M)load(gradient[i]) * scale + added * p;
         M mean = m[i] + fresh1 * (g - m[i]), square = b2 * v[i] + fresh2 * g * g;
@@ -56,16 +63,15 @@ template <class P, class M>
 __device__ void sgd(const Table &table, const uint32_t *fault, double rate_, double decay_, double of_gradient_,
                     double of_buffer_, double unscale) {
     if (*fault) return;
-    unsigned t = tensor_of_block(table);
-    size_t start = (size_t)(blockIdx.x - table.first_block[t]) * CHUNK, n = table.count[t];
-    size_t end = start + CHUNK < n ? start + CHUNK : n;
+    Share share = share_of_block(table);
+    unsigned t = share.tensor;
     P *parameter = (P *)table.parameter[t];
     const P *gradient = (const P *)table.gradient[t];
     M *master = (M *)table.master[t], *buffer = (M *)table.first[t];
     // a: what is kept of the buffer; b: what the gradient adds to it.
     const M rate = (M)rate_, decay = (M)decay_, kept = (M)table.a[t], fresh = (M)table.b[t], scale = (M)unscale;
     const M of_gradient = (M)of_gradient_, of_buffer = (M)of_buffer_;
-    for (size_t i = start + threadIdx.x; i < end; i += blockDim.x) {
+    SHARE(i, share) {
         M p = master ? master[i] : (M)load(parameter[i]);
         M g = (M)load(gradient[i]) * scale + decay * p, step = g;
         if (buffer) {
@@ -90,12 +96,11 @@ __device__ void sgd(const Table &table, const uint32_t *fault, double rate_, dou
     }                                                                                                                  \
     /* The sum of the squares of each block's part of the gradients; an infinite or NaN element makes it so. */        \
     extern "C" __global__ void gradient_squares_##NAME(Table table, double *parts) {                                   \
-        unsigned t = tensor_of_block(table);                                                                           \
-        size_t start = (size_t)(blockIdx.x - table.first_block[t]) * CHUNK, n = table.count[t];                        \
-        size_t end = start + CHUNK < n ? start + CHUNK : n;                                                            \
+        Share share = share_of_block(table);                                                                           \
+        unsigned t = share.tensor;                                                                                     \
         const P *gradient = (const P *)table.gradient[t];                                                              \
         double sum = 0.0;                                                                                              \
-        for (size_t i = start + threadIdx.x; i < end; i += blockDim.x) {                                               \
+        SHARE(i, share) {                                                                                              \
             double g = (double)load(gradient[i]);                                                                      \
             sum += g * g;                                                                                              \
         }                                                                                                              \
@@ -104,21 +109,19 @@ __device__ void sgd(const Table &table, const uint32_t *fault, double rate_, dou
     }                                                                                                                  \
     /* Each gradient times a factor, in place. */                                                                      \
     extern "C" __global__ void scale_##NAME(Table table, double factor_) {                                             \
-        unsigned t = tensor_of_block(table);                                                                           \
-        size_t start = (size_t)(blockIdx.x - table.first_block[t]) * CHUNK, n = table.count[t];                        \
-        size_t end = start + CHUNK < n ? start + CHUNK : n;                                                            \
+        Share share = share_of_block(table);                                                                           \
+        unsigned t = share.tensor;                                                                                     \
         P *x = (P *)table.gradient[t];                                                                                 \
         const M factor = (M)factor_;                                                                                   \
-        for (size_t i = start + threadIdx.x; i < end; i += blockDim.x) x[i] = Store<P>::of(load(x[i]) * factor);       \
+        SHARE(i, share) x[i] = Store<P>::of(load(x[i]) * factor);                                                      \
     }                                                                                                                  \
     /* Each element of the gradients into -limit .. limit, in place; NaN stays. */                                     \
     extern "C" __global__ void limit_##NAME(Table table, double limit_) {                                              \
-        unsigned t = tensor_of_block(table);                                                                           \
-        size_t start = (size_t)(blockIdx.x - table.first_block[t]) * CHUNK, n = table.count[t];                        \
-        size_t end = start + CHUNK < n ? start + CHUNK : n;                                                            \
+        Share share = share_of_block(table);                                                                           \
+        unsigned t = share.tensor;                                                                                     \
         P *x = (P *)table.gradient[t];                                                                                 \
         const M limit = (M)limit_;                                                                                     \
-        for (size_t i = start + threadIdx.x; i < end; i += blockDim.x) {                                               \
+        SHARE(i, share) {                                                                                              \
             M value = load(x[i]);                                                                                      \
             value = value < -limit ? -limit : value;                                                                   \
             x[i] = Store<P>::of(value > limit ? limit : value);                                                        \

@@ -4,17 +4,6 @@
 // same chunks, so that a sum does not depend on the order in which blocks run.
 #include "common.cuh"
 
-// The part of n that this block takes.
-struct Part {
-    size_t first, end;
-};
-__device__ __forceinline__ Part part_of(size_t n, size_t chunks, size_t chunk) {
-    size_t size = (n + chunks - 1) / chunks;
-    size_t first = chunk * size;
-    Part part = {first < n ? first : n, first + size < n ? first + size : n};
-    return part;
-}
-
 // inner is 1: a row of threads for a row, chunks along y of the grid. out [rows, chunks], times scale.
 template <class Join, class C, class In, class Out>
 __device__ void rows_of(size_t rows, size_t n, C nothing, double scale, const In *x, Out *out) {

@@ -14,10 +14,6 @@ template <class T> __device__ __forceinline__ T largest_of(const T *x, size_t n)
     return join_row<Larger>(most);
 }
 
-// Where a part of n elements begins: they are cut as evenly as can be.
-__device__ __forceinline__ size_t part_start_of(size_t n, size_t chunks, size_t chunk) { return n * chunk / chunks; }
-__device__ __forceinline__ size_t part_start(size_t n, size_t chunk) { return part_start_of(n, gridDim.y, chunk); }
-
 // The sum over the 8 threads of a column in a block of (32, 8). All of the block must call; all get it.
 __device__ __forceinline__ double join_column(double value, double (*of_threads)[32]) {
     __syncthreads();
@@ -93,25 +89,20 @@ __device__ __forceinline__ double join_column(double value, double (*of_threads)
     /* Of weight and bias: sums over the rows of each chunk, dw and db [chunks, n]. Blocks are (32, 8). */             \
     extern "C" __global__ void norm_weights_##NAME(size_t rows, Size n, const T *x, const T *mean, const T *rstd,      \
                                                    const T *d, double *dw, double *db) {                               \
-        __shared__ double along_of[8][32], sum_of[8][32];                                                              \
+        __shared__ double of_threads[8][32];                                                                           \
         size_t column = (size_t)blockIdx.x * 32 + threadIdx.x;                                                         \
-        size_t size = (rows + gridDim.y - 1) / gridDim.y, end = (blockIdx.y + 1) * size;                               \
+        Part part = part_of(rows, gridDim.y, blockIdx.y);                                                              \
         double along = 0.0, sum = 0.0;                                                                                 \
         if (column < n) {                                                                                              \
-            for (size_t row = blockIdx.y * size + threadIdx.y; row < rows && row < end; row += 8) {                    \
+            for (size_t row = part.first + threadIdx.y; row < part.end; row += 8) {                                    \
                 T g = d[row * n + column], m = mean ? mean[row] : (T)0;                                                \
                 along += (double)(g * ((x[row * n + column] - m) * rstd[row]));                                        \
                 sum += (double)g;                                                                                      \
             }                                                                                                          \
         }                                                                                                              \
-        along_of[threadIdx.y][threadIdx.x] = along;                                                                    \
-        sum_of[threadIdx.y][threadIdx.x] = sum;                                                                        \
-        __syncthreads();                                                                                               \
+        along = join_column(along, of_threads);                                                                        \
+        sum = join_column(sum, of_threads);                                                                            \
         if (threadIdx.y == 0 && column < n) {                                                                          \
-            for (int y = 1; y < 8; y++) {                                                                              \
-                along += along_of[y][threadIdx.x];                                                                     \
-                sum += sum_of[y][threadIdx.x];                                                                         \
-            }                                                                                                          \
             if (dw) dw[blockIdx.y * n + column] = along;                                                               \
             if (db) db[blockIdx.y * n + column] = sum;                                                                 \
         }                                                                                                              \
@@ -193,13 +184,13 @@ __device__ __forceinline__ double join_column(double value, double (*of_threads)
     extern "C" __global__ void batch_norm_part_##NAME(size_t batch, Size channels, Size inner, const T *x,             \
                                                       double *parts) {                                                 \
         size_t channel = blockIdx.x, count = batch * inner;                                                            \
-        size_t first = part_start(count, blockIdx.y), end = part_start(count, blockIdx.y + 1);                         \
+        Part part = part_of(count, gridDim.y, blockIdx.y);                                                             \
         double mean = 0.0, squares = 0.0;                                                                              \
-        for (size_t i = first + threadIdx.x; i < end; i += blockDim.x) {                                               \
+        for (size_t i = part.first + threadIdx.x; i < part.end; i += blockDim.x) {                                     \
             mean += (double)x[(i / inner * channels + channel) * inner + i % inner];                                   \
         }                                                                                                              \
-        mean = join_row<Sum>(mean) / (double)(end - first);                                                            \
-        for (size_t i = first + threadIdx.x; i < end; i += blockDim.x) {                                               \
+        mean = join_row<Sum>(mean) / (double)(part.end - part.first);                                                  \
+        for (size_t i = part.first + threadIdx.x; i < part.end; i += blockDim.x) {                                     \
             double distance = (double)x[(i / inner * channels + channel) * inner + i % inner] - mean;                  \
             squares += distance * distance;                                                                            \
         }                                                                                                              \
@@ -213,14 +204,14 @@ __device__ __forceinline__ double join_column(double value, double (*of_threads)
     extern "C" __global__ void batch_norm_part_columns_##NAME(size_t batch, Size channels, const T *x, double *parts) {\
         __shared__ double of_threads[8][32];                                                                           \
         size_t channel = (size_t)blockIdx.x * 32 + threadIdx.x;                                                        \
-        size_t first = part_start(batch, blockIdx.y), end = part_start(batch, blockIdx.y + 1);                         \
+        Part part = part_of(batch, gridDim.y, blockIdx.y);                                                             \
         double mean = 0.0, squares = 0.0;                                                                              \
         if (channel < channels) {                                                                                      \
-            for (size_t i = first + threadIdx.y; i < end; i += 8) mean += (double)x[i * channels + channel];           \
+            for (size_t i = part.first + threadIdx.y; i < part.end; i += 8) mean += (double)x[i * channels + channel]; \
         }                                                                                                              \
-        mean = join_column(mean, of_threads) / (double)(end - first);                                                  \
+        mean = join_column(mean, of_threads) / (double)(part.end - part.first);                                        \
         if (channel < channels) {                                                                                      \
-            for (size_t i = first + threadIdx.y; i < end; i += 8) {                                                    \
+            for (size_t i = part.first + threadIdx.y; i < part.end; i += 8) {                                          \
                 double distance = (double)x[i * channels + channel] - mean;                                            \
                 squares += distance * distance;                                                                        \
             }                                                                                                          \
@@ -244,7 +235,8 @@ __device__ __forceinline__ double join_column(double value, double (*of_threads)
             }                                                                                                          \
             double centre = 0.0, squares = 0.0, seen = 0.0;                                                            \
             for (size_t chunk = 0; chunk < chunks; chunk++) {                                                          \
-                double more = (double)(part_start_of(count, chunks, chunk + 1) - part_start_of(count, chunks, chunk)); \
+                Part part = part_of(count, chunks, chunk);                                                             \
+                double more = (double)(part.end - part.first);                                                         \
                 double distance = parts[2 * chunk * channels + channel] - centre, all = seen + more;                   \
                 centre += distance * (more / all);                                                                     \
                 squares += parts[(2 * chunk + 1) * channels + channel] + distance * distance * (seen * more / all);    \
@@ -271,10 +263,10 @@ __device__ __forceinline__ double join_column(double value, double (*of_threads)
     extern "C" __global__ void batch_norm_sums_##NAME(size_t batch, Size channels, Size inner, const T *x,             \
                                                       const T *mean, const T *rstd, const T *d, double *parts) {       \
         size_t channel = blockIdx.x, count = batch * inner;                                                            \
-        size_t first = part_start(count, blockIdx.y), end = part_start(count, blockIdx.y + 1);                         \
+        Part part = part_of(count, gridDim.y, blockIdx.y);                                                             \
         T m = mean[channel], r = rstd[channel];                                                                        \
         double along = 0.0, sum = 0.0;                                                                                 \
-        for (size_t i = first + threadIdx.x; i < end; i += blockDim.x) {                                               \
+        for (size_t i = part.first + threadIdx.x; i < part.end; i += blockDim.x) {                                     \
             size_t at = (i / inner * channels + channel) * inner + i % inner;                                          \
             along += (double)(d[at] * ((x[at] - m) * r));                                                              \
             sum += (double)d[at];                                                                                      \
@@ -290,11 +282,11 @@ __device__ __forceinline__ double join_column(double value, double (*of_threads)
                                                               const T *rstd, const T *d, double *parts) {              \
         __shared__ double of_threads[8][32];                                                                           \
         size_t channel = (size_t)blockIdx.x * 32 + threadIdx.x;                                                        \
-        size_t first = part_start(batch, blockIdx.y), end = part_start(batch, blockIdx.y + 1);                         \
+        Part part = part_of(batch, gridDim.y, blockIdx.y);                                                             \
         double along = 0.0, sum = 0.0;                                                                                 \
         if (channel < channels) {                                                                                      \
             T m = mean[channel], r = rstd[channel];                                                                    \
-            for (size_t i = first + threadIdx.y; i < end; i += 8) {                                                    \
+            for (size_t i = part.first + threadIdx.y; i < part.end; i += 8) {                                          \
                 size_t at = i * channels + channel;                                                                    \
                 along += (double)(d[at] * ((x[at] - m) * r));                                                          \
                 sum += (double)d[at];                                                                                  \
